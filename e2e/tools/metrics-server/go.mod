@@ -1,0 +1,7 @@
+module aiops.dev/tools/metrics-server
+
+go 1.26
+
+tool sigs.k8s.io/metrics-server/cmd/metrics-server
+
+require sigs.k8s.io/metrics-server v0.9.0
