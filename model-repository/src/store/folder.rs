@@ -1,0 +1,137 @@
+//! A repository in a folder. Writes go to a temporary file first, so that a reader never sees half of one.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use tokio::fs;
+
+use super::{Creation, Entry, Moved};
+use crate::digest::hash_file;
+use crate::error::{RepositoryError, Result};
+
+#[derive(Clone, Debug)]
+pub(crate) struct FolderStore {
+    root: PathBuf,
+}
+
+impl FolderStore {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    pub(crate) fn path(&self, key: &str) -> PathBuf {
+        self.root.join(key)
+    }
+
+    pub(crate) async fn list(&self, prefix: &str) -> Result<Vec<Entry>> {
+        let folder = self.path(prefix);
+        let mut reader = match fs::read_dir(&folder).await {
+            Ok(reader) => reader,
+            Err(error) if error.kind() == ErrorKind::NotFound && !prefix.is_empty() => return Ok(Vec::new()),
+            Err(error) => return Err(RepositoryError::io(folder)(error)),
+        };
+        let mut entries = Vec::new();
+        while let Some(entry) = reader.next_entry().await.map_err(RepositoryError::io(&folder))? {
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            // Hidden files are a mounted volume's or an editor's affair, never a model's.
+            if name.starts_with('.') {
+                continue;
+            }
+            let metadata = fs::metadata(entry.path())
+                .await
+                .map_err(RepositoryError::io(entry.path()))?;
+            entries.push(if metadata.is_dir() {
+                Entry::Folder(name)
+            } else {
+                Entry::File(name)
+            });
+        }
+        Ok(entries)
+    }
+
+    pub(crate) async fn read(&self, key: &str) -> Result<Option<Bytes>> {
+        let path = self.path(key);
+        match fs::read(&path).await {
+            Ok(content) => Ok(Some(content.into())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(RepositoryError::io(path)(error)),
+        }
+    }
+
+    pub(crate) async fn download(&self, key: &str, to: &Path) -> Result<Moved> {
+        let path = self.path(key);
+        fs::copy(&path, to).await.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => RepositoryError::NotFound {
+                what: format!("file {}", path.display()),
+            },
+            _ => RepositoryError::io(path)(error),
+        })?;
+        let (size_bytes, sha256) = hash_file(to).await?;
+        Ok(Moved { size_bytes, sha256 })
+    }
+
+    pub(crate) async fn upload(&self, key: &str, from: &Path) -> Result<()> {
+        let to = self.path(key);
+        let temporary = self.temporary_beside(&to).await?;
+        fs::copy(from, temporary.path())
+            .await
+            .map_err(RepositoryError::io(&to))?;
+        temporary
+            .persist(&to)
+            .map_err(|error| RepositoryError::io(&to)(error.error))?;
+        Ok(())
+    }
+
+    pub(crate) async fn create(&self, key: &str, content: Bytes) -> Result<Creation> {
+        let to = self.path(key);
+        let temporary = self.temporary_beside(&to).await?;
+        fs::write(temporary.path(), content)
+            .await
+            .map_err(RepositoryError::io(&to))?;
+        match temporary.persist_noclobber(&to) {
+            Ok(_) => Ok(Creation::Created),
+            Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(Creation::Existed),
+            Err(error) => Err(RepositoryError::io(to)(error.error)),
+        }
+    }
+
+    /// Removes a file, and the folders that this leaves empty, up to the root.
+    pub(crate) async fn delete(&self, key: &str) -> Result<()> {
+        let path = self.path(key);
+        match fs::remove_file(&path).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(RepositoryError::io(path)(error));
+            }
+            _ => {}
+        }
+        let mut folder = path.parent();
+        while let Some(empty) = folder.filter(|folder| *folder != self.root) {
+            if fs::remove_dir(empty).await.is_err() {
+                break;
+            }
+            folder = empty.parent();
+        }
+        Ok(())
+    }
+
+    async fn temporary_beside(&self, path: &Path) -> Result<tempfile::NamedTempFile> {
+        let folder = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder)
+            .await
+            .map_err(RepositoryError::io(folder))?;
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            // A server often runs as another user than the publisher.
+            builder.permissions(std::fs::Permissions::from_mode(0o644));
+        }
+        builder
+            .prefix(".publishing-")
+            .tempfile_in(folder)
+            .map_err(RepositoryError::io(folder))
+    }
+}
