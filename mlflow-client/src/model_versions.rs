@@ -85,8 +85,6 @@ pub struct ModelVersion {
     pub source: String,
     /// The run that made the model; empty where it is not known.
     pub run_id: String,
-    /// The logged model (`m-…`); empty where there is none.
-    pub model_id: String,
     /// How far the registration is.
     pub status: ModelVersionStatus,
     /// Description for people.
@@ -115,6 +113,17 @@ impl ModelVersion {
     #[must_use]
     pub fn number(&self) -> Option<u64> {
         self.version.parse().ok()
+    }
+
+    /// The logged model (`m-…`) that the source is, or is in: `models:/m-…` or `…/models/m-…/artifacts`. MLflow takes
+    /// a version's `model_id` and does not give it back.
+    #[must_use]
+    pub fn logged_model_id(&self) -> Option<&str> {
+        let segments: Vec<&str> = self.source.split('/').collect();
+        segments.windows(2).find_map(|pair| match pair {
+            ["models" | "models:", id] if id.starts_with("m-") => Some(*id),
+            _ => None,
+        })
     }
 
     /// Value of the tag `key`.
@@ -348,5 +357,43 @@ impl Client {
         let body = serde_json::json!({ "name": name, "version": version, "key": key, "value": value });
         let Nothing {} = self.post(&format!("{API}/model-versions/set-tag"), &body).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_logged_model_is_read_from_the_source() {
+        let logged_model = |source: &str| {
+            ModelVersion {
+                source: source.to_owned(),
+                ..ModelVersion::default()
+            }
+            .logged_model_id()
+            .map(str::to_owned)
+        };
+        assert_eq!(
+            logged_model("mlflow-artifacts:/1/models/m-0a/artifacts").as_deref(),
+            Some("m-0a")
+        );
+        assert_eq!(logged_model("models:/m-0a").as_deref(), Some("m-0a"));
+        assert_eq!(logged_model("s3://models/tumour/model.onnx"), None);
+        assert_eq!(logged_model("models:/tumour/3"), None);
+    }
+
+    #[test]
+    fn a_stage_of_the_servers_own_is_none_that_is_known() {
+        let stage = |name: &str| {
+            ModelVersion {
+                current_stage: name.to_owned(),
+                ..ModelVersion::default()
+            }
+            .stage()
+        };
+        assert_eq!(stage("production"), Some(Stage::Production));
+        assert_eq!(stage(""), Some(Stage::None));
+        assert_eq!(stage("Canary"), None);
     }
 }
