@@ -1,0 +1,154 @@
+"""Tables in CSV or Parquet files: reads one from an object store or a path, and checks every column of it."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import numpy
+import pandas
+import pyarrow
+
+from aiops_trainer.datasets.dataset import Dataset
+from aiops_trainer.errors import Reason, TrainerError, listing, shortened
+from aiops_trainer.specification import FileDataset
+
+
+def load_table(reference: FileDataset, environment: Mapping[str, str], patience_seconds: float) -> Dataset:
+    """The table at `reference.uri`: `s3://bucket/key`, `file:///path` or a path."""
+    suffix = Path(reference.uri).suffix.lower()
+    if suffix not in (".csv", ".parquet"):
+        raise TrainerError(
+            Reason.INVALID_PARAMETER, f"trainer.dataset.uri {reference.uri} must end in .csv or .parquet"
+        )
+    with tempfile.TemporaryDirectory(prefix="dataset-") as folder:
+        if reference.uri.startswith("s3://"):
+            from aiops_trainer.datasets.object_store import download
+
+            path = Path(folder) / f"dataset{suffix}"
+            download(reference.uri, path, environment, patience_seconds)
+        else:
+            path = local_path(reference.uri)
+        table = read_file(path, reference.uri)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    features, target = checked_columns(table, reference)
+    return Dataset(
+        name=Path(reference.uri).name,
+        source=reference.uri,
+        digest=digest,
+        features=features,
+        target=target,
+    )
+
+
+def local_path(uri: str) -> Path:
+    """The path that a `file://` URI or plain path names."""
+    scheme = urlsplit(uri).scheme
+    if scheme not in ("", "file"):
+        raise TrainerError(
+            Reason.INVALID_PARAMETER,
+            f"trainer.dataset.uri {uri} has an unknown scheme: write s3://<bucket>/<path> or file:///<path>",
+        )
+    path = Path(unquote(urlsplit(uri).path)) if scheme else Path(uri)
+    if not path.is_file():
+        raise TrainerError(Reason.DATASET_NOT_FOUND, f"trainer.dataset.uri {uri}: there is no such file")
+    return path
+
+
+def read_file(path: Path, uri: str) -> pandas.DataFrame:
+    """The file as a table, its columns named by text."""
+    try:
+        if path.suffix.lower() == ".csv":
+            table = pandas.read_csv(path, low_memory=False, skipinitialspace=True)
+        else:
+            table = pandas.read_parquet(path)
+    except pandas.errors.EmptyDataError as error:
+        raise empty(uri, "the file is empty") from error
+    except (pandas.errors.ParserError, UnicodeDecodeError, pyarrow.ArrowException, ValueError) as error:
+        kind = "CSV in UTF-8" if path.suffix.lower() == ".csv" else "Parquet"
+        raise TrainerError(Reason.INVALID_DATASET, f"dataset {uri} is not {kind}: {error}") from error
+    table.columns = [str(column) for column in table.columns]
+    return table.reset_index(drop=True)
+
+
+def empty(uri: str, what: str) -> TrainerError:
+    """The error for a dataset with nothing to learn from."""
+    return TrainerError(
+        Reason.DATASET_EMPTY, f"dataset {uri}: {what}; it needs at least 2 rows, a target and a feature"
+    )
+
+
+def checked_columns(table: pandas.DataFrame, reference: FileDataset) -> tuple[pandas.DataFrame, pandas.Series]:
+    """The features as float64 and the target, or an error that names the column at fault."""
+    if reference.target not in table.columns:
+        raise TrainerError(
+            Reason.UNKNOWN_TARGET_COLUMN,
+            f'dataset {reference.uri} has no column "{reference.target}" for trainer.dataset.target: '
+            f"its columns are {listing(list(table.columns))}",
+        )
+    duplicated = sorted(set(table.columns[table.columns.duplicated()]))
+    if duplicated:
+        raise TrainerError(
+            Reason.INVALID_DATASET, f"dataset {reference.uri} has columns of the same name: {listing(duplicated)}"
+        )
+    if len(table) < 2:
+        raise empty(reference.uri, f"it has {len(table)} rows")
+    if len(table.columns) < 2:
+        raise empty(reference.uri, f'it has no column but the target "{reference.target}"')
+    check_nothing_is_missing(table, reference.uri)
+    numbers = {
+        column: numeric_values(table[column], reference.uri) for column in table.columns if column != reference.target
+    }
+    return pandas.DataFrame(numbers), table[reference.target]
+
+
+def check_nothing_is_missing(table: pandas.DataFrame, uri: str) -> None:
+    """Empty cells are an error, since what to put there is the user's decision."""
+    missing = table.isna().sum()
+    missing = missing[missing > 0]
+    if not missing.empty:
+        counts = [f'"{shortened(str(column), 60)}" ({count} of {len(table)} rows)' for column, count in missing.items()]
+        raise TrainerError(
+            Reason.MISSING_VALUES,
+            f"dataset {uri} has missing values in {listing(counts, limit=10)}: fill them or leave these rows out",
+        )
+
+
+def numeric_values(column: pandas.Series, uri: str) -> numpy.ndarray:
+    """The column as float64. Booleans count as 0 and 1; dates, text and infinities are errors."""
+    types = pandas.api.types
+    if types.is_numeric_dtype(column) and not types.is_complex_dtype(column):  # booleans are numeric here
+        return finite(column.to_numpy(dtype=numpy.float64), column, uri)
+    try:
+        if types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column):
+            raise TypeError("a time is not a number")
+        # Decimals of Parquet and numbers written as text.
+        parsed = pandas.to_numeric(column, errors="coerce").to_numpy(dtype=numpy.float64)
+    except TypeError:
+        parsed = numpy.full(len(column), numpy.nan)
+    rejected = numpy.flatnonzero(numpy.isnan(parsed))
+    if rejected.size:
+        raise non_numeric(column, int(rejected[0]), int(rejected.size), uri)
+    return finite(parsed, column, uri)
+
+
+def finite(values: numpy.ndarray, column: pandas.Series, uri: str) -> numpy.ndarray:
+    """The values, none of them infinite."""
+    rejected = numpy.flatnonzero(~numpy.isfinite(values))
+    if rejected.size:
+        raise non_numeric(column, int(rejected[0]), int(rejected.size), uri)
+    return values
+
+
+def non_numeric(column: pandas.Series, row: int, count: int, uri: str) -> TrainerError:
+    """The error that shows the first value at fault; rows count from 1 and leave out the header."""
+    value = shortened(str(column.iloc[row]), 80)
+    return TrainerError(
+        Reason.NON_NUMERIC_COLUMN,
+        f'dataset {uri}: column "{column.name}" must hold finite numbers, but row {row + 1} holds "{value}" '
+        f"({count} such rows); encode the column as numbers or leave it out",
+    )
