@@ -1,4 +1,4 @@
-"""What `helm test` runs: every part of the release answers, and an artifact goes through MLflow into the store and back."""
+"""What `helm test` runs: every part of the release answers, and an artifact goes through MLflow to the store."""
 
 import json
 import os
