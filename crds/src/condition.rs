@@ -82,10 +82,10 @@ impl From<&Condition> for MetaCondition {
 
 /// Declares a closed enum whose names are what users see in `kubectl`.
 macro_rules! names {
-    ($(#[$attribute:meta])* $name:ident { $($(#[$variant_attribute:meta])* $variant:ident),+ $(,)? }) => {
+    ($(#[$attribute:meta])* $name:ident { $($(#[doc = $meaning:literal])+ $variant:ident),+ $(,)? }) => {
         $(#[$attribute])*
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-        pub enum $name { $($(#[$variant_attribute])* $variant),+ }
+        pub enum $name { $($(#[doc = $meaning])+ $variant),+ }
 
         impl $name {
             /// All of them, for the API reference and for metrics.
@@ -95,6 +95,12 @@ macro_rules! names {
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => stringify!($variant)),+ }
+            }
+
+            /// What it means, for the API reference: its doc comment.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($meaning),+).trim_ascii()),+ }
             }
 
             /// Parses a name as a container reported it.

@@ -10,6 +10,7 @@
 //! Repositories that Triton's users already have (no manifest, one configuration per model) are read as they are.
 //! This crate knows files, digests and object stores; it does not know what a model means.
 
+mod bucket;
 mod digest;
 mod error;
 mod fetch;
@@ -20,6 +21,7 @@ mod repository;
 mod retry;
 mod store;
 
+pub use bucket::create_bucket;
 pub use digest::{Digest, Hasher, hash_file};
 pub use error::{RepositoryError, Result};
 pub use fetch::LocalVersion;

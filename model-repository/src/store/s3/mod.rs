@@ -7,6 +7,7 @@ use std::path::Path;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::CreateBucketConfiguration;
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt as _;
 
@@ -170,6 +171,23 @@ impl S3Store {
                 RepositoryError::NotFound { what } if what.starts_with("object") => Ok(()),
                 error => Err(error),
             },
+        }
+    }
+
+    /// Creates the bucket of this store where there is none.
+    pub(crate) async fn ensure_bucket(&self, location: Option<CreateBucketConfiguration>) -> Result<()> {
+        let found = self.client.head_bucket().bucket(&self.bucket).send().await;
+        match found {
+            Ok(_) => return Ok(()),
+            Err(error) if status(&error) == Some(404) => {}
+            Err(error) => return Err(self.failure("", &error)),
+        }
+        let request = self.client.create_bucket().bucket(&self.bucket).set_create_bucket_configuration(location);
+        match request.send().await {
+            Ok(_) => Ok(()),
+            // Somebody was faster.
+            Err(error) if status(&error) == Some(409) => Ok(()),
+            Err(error) => Err(self.failure("", &error)),
         }
     }
 

@@ -1,0 +1,75 @@
+//! The command line. Every option is an environment variable as well, which is how the chart sets them.
+
+use std::net::SocketAddr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs the life of machine-learning models on Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "aiops-operator", version)]
+pub struct Arguments {
+    /// How log lines are written.
+    #[arg(long, env = "AIOPS_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json, global = true)]
+    pub log_format: LogFormat,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the controllers until the process is told to stop.
+    Run(Box<RunArguments>),
+    /// Create buckets in the object store, waiting for it where it is not there yet; those that exist are left alone.
+    CreateBuckets(CreateBucketsArguments),
+}
+
+/// Options of `run`.
+#[derive(Args, Debug)]
+pub struct RunArguments {
+    /// Address of the MLflow server, as trainer pods reach it as well.
+    #[arg(long, env = "MLFLOW_TRACKING_URI")]
+    pub mlflow_tracking_uri: reqwest::Url,
+    /// Bucket of the model repositories, one folder a namespace.
+    #[arg(long, env = "AIOPS_MODELS_BUCKET", default_value = "models")]
+    pub models_bucket: String,
+    /// Image of trainer and converter.
+    #[arg(long, env = "AIOPS_TRAINER_IMAGE")]
+    pub trainer_image: String,
+    /// Image of the inference pod and the publisher.
+    #[arg(long, env = "AIOPS_INFERENCE_POD_IMAGE")]
+    pub inference_pod_image: String,
+    /// Pull policy of both images.
+    #[arg(long, env = "AIOPS_IMAGE_PULL_POLICY", default_value = "IfNotPresent")]
+    pub image_pull_policy: String,
+    /// Name of the Secret with the object store's credentials in each workload namespace.
+    #[arg(long, env = "AIOPS_WORKLOAD_SECRET", default_value = "aiops-object-store")]
+    pub workload_secret: String,
+    /// Address of `/healthz`, `/readyz` and `/metrics`.
+    #[arg(long, env = "AIOPS_METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
+    pub metrics_address: SocketAddr,
+    /// How many objects of a kind are worked on at the same time.
+    #[arg(long, env = "AIOPS_CONCURRENCY", default_value_t = 8)]
+    pub concurrency: u16,
+}
+
+/// Options of `create-buckets`.
+#[derive(Args, Debug)]
+pub struct CreateBucketsArguments {
+    /// The buckets.
+    #[arg(required = true)]
+    pub buckets: Vec<String>,
+    /// Seconds to wait for the object store.
+    #[arg(long, env = "AIOPS_OBJECT_STORE_TIMEOUT_SECONDS", default_value_t = 300)]
+    pub timeout_seconds: u64,
+}

@@ -1,0 +1,5 @@
+//! Pieces of Kubernetes objects that several builders share. Deterministic: no clock, no randomness, no I/O.
+
+pub mod labels;
+pub mod object_store;
+pub mod security;

@@ -1,0 +1,128 @@
+//! Builds the trainer's Job and the ModelVersion of an Experiment. Deterministic.
+
+use aiops_crds::{ModelVersion, ModelVersionSpec, Source};
+use k8s_openapi::api::batch::v1::{
+    Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement,
+    PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
+};
+use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::validate::{ValidatedExperiment, ValidatedRegistration};
+use crate::build::{labels, object_store, security};
+use crate::configuration::Configuration;
+use crate::framework::job_outcome::{EXIT_FINAL, EXIT_KILLED};
+
+const CONTAINER: &str = "trainer";
+
+/// The trainer's Job for one MLflow run.
+pub fn job(validated: &ValidatedExperiment, run_id: &str, configuration: &Configuration) -> Job {
+    let labels = labels::labels(CONTAINER, labels::EXPERIMENT, &validated.name);
+    let pod = PodSpec {
+        restart_policy: Some("Never".into()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        security_context: Some(security::pod()),
+        containers: vec![container(validated, run_id, configuration)],
+        volumes: Some(
+            [
+                vec![security::empty_folder("tmp")],
+                object_store::volumes(configuration),
+            ]
+            .concat(),
+        ),
+        ..PodSpec::default()
+    };
+    Job {
+        metadata: ObjectMeta {
+            name: Some(validated.job_name()),
+            namespace: Some(validated.namespace.clone()),
+            labels: Some(labels.clone()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(JobSpec {
+            backoff_limit: Some(validated.backoff_limit),
+            active_deadline_seconds: Some(validated.active_deadline_seconds),
+            pod_failure_policy: Some(failure_policy(CONTAINER)),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(labels),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(pod),
+            },
+            ..JobSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn container(validated: &ValidatedExperiment, run_id: &str, configuration: &Configuration) -> Container {
+    let trainer = serde_json::to_string(&validated.trainer).expect("a trainer has text keys only");
+    let variables = [
+        object_store::variable("AIOPS_TRAINER", trainer),
+        object_store::variable("MLFLOW_TRACKING_URI", &configuration.mlflow_tracking_uri),
+        object_store::variable("MLFLOW_RUN_ID", run_id),
+    ];
+    Container {
+        name: CONTAINER.into(),
+        image: Some(configuration.trainer_image.clone()),
+        image_pull_policy: Some(configuration.image_pull_policy.clone()),
+        args: Some(vec!["train".into()]),
+        env: Some([variables.to_vec(), object_store::variables(configuration)].concat()),
+        resources: Some(ResourceRequirements::from(&validated.resources)),
+        security_context: Some(security::container()),
+        // A crash that wrote no message is explained by the end of its log.
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
+        volume_mounts: Some(
+            [
+                vec![security::mount("tmp", "/tmp")],
+                object_store::mounts(configuration),
+            ]
+            .concat(),
+        ),
+        ..Container::default()
+    }
+}
+
+/// A node that goes away does not count as a failure; an error that would repeat itself is not tried again.
+pub fn failure_policy(container: &str) -> PodFailurePolicy {
+    let disruption = PodFailurePolicyRule {
+        action: "Ignore".into(),
+        on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
+            type_: "DisruptionTarget".into(),
+            ..PodFailurePolicyOnPodConditionsPattern::default()
+        }]),
+        ..PodFailurePolicyRule::default()
+    };
+    let last = PodFailurePolicyRule {
+        action: "FailJob".into(),
+        on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
+            container_name: Some(container.into()),
+            operator: "In".into(),
+            values: vec![EXIT_FINAL, EXIT_KILLED],
+        }),
+        ..PodFailurePolicyRule::default()
+    };
+    PodFailurePolicy {
+        rules: vec![disruption, last],
+    }
+}
+
+/// The ModelVersion of a trained and validated Experiment. It has no owner: a model outlives its experiment.
+pub fn model_version(registration: &ValidatedRegistration, validated: &ValidatedExperiment) -> ModelVersion {
+    let spec = ModelVersionSpec {
+        model: registration.model.clone(),
+        source: Source {
+            experiment: Some(validated.name.clone()),
+            ..Source::default()
+        },
+        stage: Some(registration.stage),
+        approval: None,
+        deletion_policy: None,
+    };
+    let mut version = ModelVersion::new(&registration.name, spec);
+    version.metadata.namespace = Some(validated.namespace.clone());
+    version.metadata.labels = Some([(labels::EXPERIMENT.to_owned(), validated.name.clone())].into());
+    version
+}

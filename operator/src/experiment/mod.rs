@@ -1,0 +1,143 @@
+//! The Experiment controller: dereference, validate, advance the training by what was observed, write status.
+
+mod build;
+mod cleanup;
+mod dereference;
+mod metrics;
+mod progress;
+mod registration;
+mod status;
+mod thresholds;
+mod tracking;
+mod validate;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aiops_crds::{Experiment, ModelVersion};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::jiff::Timestamp;
+use kube::Api;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::{Controller, watcher};
+use tokio_util::sync::CancellationToken;
+
+use self::progress::{Progress, Training};
+use self::validate::ValidatedExperiment;
+use crate::build::labels;
+use crate::framework::apply::Applier;
+use crate::framework::context::Context;
+use crate::framework::controller::{Settings, drive};
+use crate::framework::error::{Error, RESYNC};
+use crate::framework::job_outcome::{JobOutcome, job_outcome};
+
+/// The field manager of this controller.
+pub const FIELD_MANAGER: &str = "aiops-experiment";
+/// How soon a running training is looked at again: a pod that cannot start changes nothing on its Job.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Runs the controller until `shutdown`.
+pub async fn control(context: Arc<Context>, concurrency: u16, shutdown: CancellationToken) {
+    let experiments: Api<DeserializeGuard<Experiment>> = Api::all(context.client.clone());
+    let ours = watcher::Config::default().labels(labels::EXPERIMENT);
+    let controller = Controller::new(experiments, watcher::Config::default())
+        .owns(Api::<Job>::all(context.client.clone()), ours.clone())
+        .watches(
+            Api::<ModelVersion>::all(context.client.clone()),
+            ours,
+            |version| {
+                let name = version.metadata.labels.as_ref()?.get(labels::EXPERIMENT)?;
+                Some(ObjectRef::new(name).within(version.metadata.namespace.as_deref()?))
+            },
+        );
+    drive(
+        controller,
+        Settings {
+            kind: "Experiment",
+            concurrency,
+        },
+        context,
+        reconcile,
+        shutdown,
+    )
+    .await;
+}
+
+async fn reconcile(experiment: Arc<Experiment>, context: Arc<Context>) -> Result<Action, Error> {
+    if experiment.metadata.deletion_timestamp.is_some() {
+        return cleanup::close_run(&experiment, &context).await; // network
+    }
+    if status::is_complete(&experiment) {
+        return Ok(Action::await_change());
+    }
+    let mut progress = Progress::default();
+    let result = match validate::validate(&experiment) {
+        Ok(validated) => advance(&experiment, &validated, &context, &mut progress).await, // network
+        Err(invalid) => {
+            progress.invalid = Some(invalid.to_string());
+            Ok(())
+        }
+    };
+    let status = status::status(&experiment, &progress, result.as_ref().err(), Timestamp::now());
+    crate::framework::status::write(
+        &context,
+        FIELD_MANAGER,
+        &*experiment,
+        experiment.status.as_ref(),
+        &status,
+    )
+    .await?; // network
+    result.map(|()| match progress.training {
+        Some(Training::Active { .. }) => Action::requeue(LOOK_AGAIN),
+        _ => Action::requeue(RESYNC),
+    })
+}
+
+/// Takes the training as far as it goes now; what was reached is noted in `progress`, also where an error ends it.
+async fn advance(
+    experiment: &Experiment,
+    validated: &ValidatedExperiment,
+    context: &Context,
+    progress: &mut Progress,
+) -> Result<(), Error> {
+    let observed = dereference::dereference(validated, context).await?;
+    let run = tracking::ensure_run(validated, experiment.status.as_ref(), context).await?;
+    progress.run = Some(tracking::reference(&run));
+
+    let outcome = observed.job.as_ref().map(|job| job_outcome(job, &observed.pods));
+    progress.training = Some(match outcome {
+        Some(JobOutcome::Active { trouble }) => Training::Active { trouble },
+        Some(JobOutcome::Succeeded { .. }) => tracking::close_finished(&run, context).await?,
+        Some(JobOutcome::Failed(failure)) => tracking::close_failed(&run, &failure, context).await?,
+        None => match tracking::ended(&run) {
+            Some(training) => training,
+            None => {
+                cleanup::require(experiment, context).await?;
+                let job = build::job(validated, &run.info.run_id, &context.configuration);
+                Applier::new(context, FIELD_MANAGER, experiment)
+                    .apply(job)
+                    .await?;
+                Training::Active { trouble: None }
+            }
+        },
+    });
+    if matches!(progress.training, Some(Training::Active { .. })) {
+        return Ok(());
+    }
+    cleanup::release(experiment, context).await?;
+    if !matches!(progress.training, Some(Training::Succeeded)) {
+        return Ok(());
+    }
+    let run = context.mlflow.get_run(&run.info.run_id).await?;
+    progress.metrics = metrics::values(&run);
+    progress.verdicts = thresholds::judge(&validated.rules, &run);
+    if let (true, Some(registration)) = (
+        thresholds::all_passed(&progress.verdicts),
+        &validated.registration,
+    ) {
+        progress.registration = Some(registration::ensure(registration, validated, context).await?);
+    }
+    Ok(())
+}

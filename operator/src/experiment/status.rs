@@ -1,0 +1,353 @@
+//! Computes an Experiment's status from what a reconcile found out (pure).
+
+use aiops_crds::{
+    ConditionStatus, Experiment, ExperimentCondition as Type, ExperimentReason as Reason, ExperimentStatus,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use super::metrics;
+use super::progress::{Progress, Registered, Training};
+use super::thresholds::all_passed;
+use crate::framework::conditions::Conditions;
+use crate::framework::error::Error;
+use crate::framework::job_outcome::Failure;
+
+/// One condition's part of the verdict.
+struct Verdict {
+    status: ConditionStatus,
+    reason: Reason,
+    message: String,
+}
+
+impl Verdict {
+    fn new(status: ConditionStatus, reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            reason,
+            message: message.into(),
+        }
+    }
+
+    fn waiting(on: &str) -> Self {
+        Self::new(
+            ConditionStatus::Unknown,
+            Reason::Waiting,
+            format!("waits for {on}"),
+        )
+    }
+}
+
+/// Whether nothing is left to do for this generation of the spec.
+pub fn is_complete(experiment: &Experiment) -> bool {
+    experiment.status.as_ref().is_some_and(|status| {
+        status.observed_generation == experiment.metadata.generation
+            && status.conditions.iter().any(|condition| {
+                condition.type_ == Type::Ready.as_str()
+                    && condition.status == ConditionStatus::True
+                    && Some(condition.observed_generation) == experiment.metadata.generation
+            })
+    })
+}
+
+/// The status after a reconcile. What could not be found out now because of `error` stays as it was.
+pub fn status(
+    experiment: &Experiment,
+    progress: &Progress,
+    error: Option<&Error>,
+    now: Timestamp,
+) -> ExperimentStatus {
+    let mut status = experiment.status.clone().unwrap_or_default();
+    let trained = trained(progress, error);
+    let validated = validated(progress, &trained);
+    let registered = registered(experiment, progress, &validated);
+    let ready = ready(experiment, [&trained, &validated, &registered], error);
+
+    let mut conditions = Conditions::new(&status.conditions, experiment.metadata.generation, now);
+    for (type_, verdict) in [
+        (Type::Ready, ready),
+        (Type::Trained, trained),
+        (Type::Validated, validated),
+        (Type::Registered, registered),
+    ] {
+        conditions.set(type_, verdict.status, verdict.reason, verdict.message);
+    }
+    status.conditions = conditions.into_vec();
+    status.observed_generation = experiment.metadata.generation;
+    if let Some(run) = &progress.run {
+        status.mlflow = Some(run.clone());
+    }
+    match &progress.training {
+        Some(Training::Active { .. }) => {
+            status.job = Some(format!(
+                "{}-train",
+                experiment.metadata.name.as_deref().unwrap_or_default()
+            ));
+            status.start_time.get_or_insert(Time(now));
+            status.completion_time = None;
+        }
+        Some(_) => {
+            status.completion_time.get_or_insert(Time(now));
+        }
+        None => {}
+    }
+    if !progress.metrics.is_empty() {
+        status.metrics.clone_from(&progress.metrics);
+        status.validation.clone_from(&progress.verdicts);
+        let first_rule = experiment
+            .spec
+            .validation
+            .first()
+            .map(|rule| rule.metric.as_str());
+        status.result = metrics::result(&progress.metrics, first_rule);
+    }
+    if let Some(Registered::Exists { name }) = &progress.registration {
+        status.model_version = Some(name.clone());
+    }
+    status
+}
+
+fn trained(progress: &Progress, error: Option<&Error>) -> Verdict {
+    if let Some(invalid) = &progress.invalid {
+        return Verdict::new(ConditionStatus::False, Reason::InvalidSpec, invalid);
+    }
+    match &progress.training {
+        Some(Training::Active { trouble: None }) => {
+            Verdict::new(ConditionStatus::False, Reason::Training, "the trainer is at work")
+        }
+        Some(Training::Active {
+            trouble: Some(trouble),
+        }) => Verdict::new(ConditionStatus::False, Reason::Pending, trouble),
+        Some(Training::Succeeded) => {
+            let run = progress
+                .run
+                .as_ref()
+                .map(|run| run.run_id.as_str())
+                .unwrap_or_default();
+            Verdict::new(
+                ConditionStatus::True,
+                Reason::Succeeded,
+                format!("MLflow run {run} is finished"),
+            )
+        }
+        Some(Training::Failed(failure)) => {
+            Verdict::new(ConditionStatus::False, failure_reason(failure), &failure.message)
+        }
+        None => error.map_or_else(|| Verdict::waiting("MLflow"), interrupted),
+    }
+}
+
+fn failure_reason(failure: &Failure) -> Reason {
+    match failure.reason.as_str() {
+        "Crashed" => Reason::TrainerCrashed,
+        reason => Reason::parse(reason).unwrap_or(Reason::TrainingFailed),
+    }
+}
+
+fn validated(progress: &Progress, trained: &Verdict) -> Verdict {
+    if trained.status != ConditionStatus::True || progress.metrics.is_empty() && progress.verdicts.is_empty()
+    {
+        return Verdict::waiting("the training");
+    }
+    let details = |passed: bool| {
+        let chosen = progress
+            .verdicts
+            .iter()
+            .filter(|verdict| verdict.passed == passed);
+        chosen
+            .map(|verdict| format!("{}: {}", verdict.metric, verdict.detail))
+            .collect::<Vec<_>>()
+            .join("; ")
+    };
+    if progress.verdicts.is_empty() {
+        return Verdict::new(
+            ConditionStatus::True,
+            Reason::NotRequested,
+            "spec.validation sets no bounds",
+        );
+    }
+    if all_passed(&progress.verdicts) {
+        return Verdict::new(ConditionStatus::True, Reason::ThresholdsMet, details(true));
+    }
+    let missing = progress.verdicts.iter().any(|verdict| verdict.value.is_none());
+    let reason = if missing {
+        Reason::MetricMissing
+    } else {
+        Reason::ThresholdNotMet
+    };
+    let known: Vec<&str> = progress
+        .metrics
+        .iter()
+        .map(|metric| metric.name.as_str())
+        .collect();
+    let remedy = if missing {
+        format!(
+            "; nothing is registered; the run has {}: correct spec.validation",
+            known.join(", ")
+        )
+    } else {
+        "; nothing is registered: train better in a new Experiment, or change spec.validation".into()
+    };
+    Verdict::new(
+        ConditionStatus::False,
+        reason,
+        format!("{}{remedy}", details(false)),
+    )
+}
+
+fn registered(experiment: &Experiment, progress: &Progress, validated: &Verdict) -> Verdict {
+    let Some(register) = &experiment.spec.register else {
+        return Verdict::new(
+            ConditionStatus::True,
+            Reason::NotRequested,
+            "spec.register is not set",
+        );
+    };
+    match &progress.registration {
+        Some(Registered::Exists { name }) => Verdict::new(
+            ConditionStatus::True,
+            Reason::Registered,
+            format!("ModelVersion {name} of model {} exists", register.model),
+        ),
+        Some(Registered::NameTaken { name }) => Verdict::new(
+            ConditionStatus::False,
+            Reason::NameTaken,
+            format!(
+                "ModelVersion {name} exists and comes from elsewhere: set spec.register.name to a name that is free"
+            ),
+        ),
+        None if validated.status == ConditionStatus::False => Verdict::new(
+            ConditionStatus::False,
+            Reason::Waiting,
+            "not registered, since the validation failed",
+        ),
+        None => Verdict::waiting("the validation"),
+    }
+}
+
+/// The first verdict that is not `True` decides; an error that ended the reconcile is the reason where none says more.
+fn ready(experiment: &Experiment, verdicts: [&Verdict; 3], error: Option<&Error>) -> Verdict {
+    let undecided = verdicts
+        .into_iter()
+        .find(|verdict| verdict.status != ConditionStatus::True);
+    match (undecided, error) {
+        (None, None) => {
+            let done = if experiment.spec.register.is_some() {
+                "trained, validated and registered"
+            } else {
+                "trained and validated"
+            };
+            Verdict::new(ConditionStatus::True, Reason::Succeeded, done)
+        }
+        (Some(verdict), None) => Verdict::new(ConditionStatus::False, verdict.reason, &verdict.message),
+        (_, Some(error)) => interrupted(error),
+    }
+}
+
+fn interrupted(error: &Error) -> Verdict {
+    let (reason, message) = match error {
+        Error::Mlflow(mlflow) if mlflow.is_retryable() => (
+            Reason::MLflowUnavailable,
+            format!("{error}; tried again until it answers"),
+        ),
+        Error::Mlflow(_) => (Reason::MLflowRefused, error.to_string()),
+        Error::NameTaken { .. } => (Reason::NameTaken, error.to_string()),
+        Error::InvalidObject(_) => (Reason::InvalidSpec, error.to_string()),
+        Error::Kubernetes { .. } | Error::Repository(_) | Error::Timeout(_) => {
+            (Reason::ApiRefused, error.to_string())
+        }
+    };
+    Verdict::new(ConditionStatus::False, reason, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::validate::tests::{experiment, sample};
+    use super::*;
+    use aiops_crds::{MetricValue, MlflowRunReference, ValidationVerdict};
+
+    fn ready_of(status: &ExperimentStatus) -> (&ConditionStatus, &str, &str) {
+        let ready = status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == "Ready")
+            .unwrap();
+        (&ready.status, &ready.reason, &ready.message)
+    }
+
+    fn trained(passed: bool) -> Progress {
+        Progress {
+            run: Some(MlflowRunReference {
+                experiment_id: "1".into(),
+                run_id: "r".into(),
+            }),
+            training: Some(Training::Succeeded),
+            metrics: vec![MetricValue {
+                name: "accuracy".into(),
+                value: "0.9".into(),
+            }],
+            verdicts: vec![ValidationVerdict {
+                metric: "accuracy".into(),
+                value: Some("0.9".into()),
+                passed,
+                detail: "0.9 < min 0.93".into(),
+            }],
+            ..Progress::default()
+        }
+    }
+
+    #[test]
+    fn a_metric_below_its_bound_says_so_and_registers_nothing() {
+        let status = status(
+            &experiment(sample()),
+            &trained(false),
+            None,
+            Timestamp::UNIX_EPOCH,
+        );
+        let (ready, reason, message) = ready_of(&status);
+        assert_eq!((ready, reason), (&ConditionStatus::False, "ThresholdNotMet"));
+        assert!(message.contains("accuracy: 0.9 < min 0.93"), "{message}");
+        assert_eq!(status.model_version, None);
+        assert_eq!(status.result.as_deref(), Some("accuracy=0.9000"));
+    }
+
+    #[test]
+    fn everything_done_is_ready_and_complete() {
+        let progress = Progress {
+            registration: Some(Registered::Exists {
+                name: "forest-1".into(),
+            }),
+            ..trained(true)
+        };
+        let mut object = experiment(sample());
+        let status = status(&object, &progress, None, Timestamp::UNIX_EPOCH);
+        assert_eq!(ready_of(&status).0, &ConditionStatus::True);
+        object.status = Some(status);
+        assert!(is_complete(&object));
+        object.metadata.generation = Some(2);
+        assert!(!is_complete(&object));
+    }
+
+    #[test]
+    fn the_same_facts_give_the_same_status_later() {
+        let mut object = experiment(sample());
+        let first = status(&object, &trained(false), None, Timestamp::UNIX_EPOCH);
+        object.status = Some(first.clone());
+        let later = Timestamp::from_second(60).unwrap();
+        assert_eq!(status(&object, &trained(false), None, later), first);
+    }
+
+    #[test]
+    fn a_trainers_reason_is_the_conditions_reason() {
+        let failure = Failure {
+            reason: "UnknownTargetColumn".into(),
+            message: "no column churn".into(),
+        };
+        let progress = Progress {
+            training: Some(Training::Failed(failure)),
+            ..Progress::default()
+        };
+        let status = status(&experiment(sample()), &progress, None, Timestamp::UNIX_EPOCH);
+        assert_eq!(ready_of(&status).1, "UnknownTargetColumn");
+    }
+}

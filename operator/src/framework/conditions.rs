@@ -1,0 +1,48 @@
+//! Collects the conditions of one reconcile.
+
+use aiops_crds::{Condition, ConditionStatus, set_condition};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+/// The conditions of an object as they were, changed by what this reconcile observed.
+#[derive(Debug)]
+pub struct Conditions {
+    conditions: Vec<Condition>,
+    generation: i64,
+    now: Timestamp,
+}
+
+impl Conditions {
+    /// Starts from the conditions that the object has.
+    pub fn new(existing: &[Condition], generation: Option<i64>, now: Timestamp) -> Self {
+        Self {
+            conditions: existing.to_vec(),
+            generation: generation.unwrap_or_default(),
+            now,
+        }
+    }
+
+    /// Sets one condition; `type_` and `reason` come from the kind's closed enums.
+    pub fn set(
+        &mut self,
+        type_: impl std::fmt::Display,
+        status: ConditionStatus,
+        reason: impl std::fmt::Display,
+        message: impl Into<String>,
+    ) {
+        let condition = Condition {
+            type_: type_.to_string(),
+            status,
+            reason: reason.to_string(),
+            message: message.into(),
+            observed_generation: self.generation,
+            last_transition_time: Time(self.now),
+        };
+        set_condition(&mut self.conditions, condition);
+    }
+
+    /// The finished list.
+    pub fn into_vec(self) -> Vec<Condition> {
+        self.conditions
+    }
+}

@@ -1,0 +1,102 @@
+//! The errors of a reconcile, in a closed set that decides what happens next and labels the metrics.
+
+use std::time::Duration;
+
+use aiops_mlflow_client::ErrorKind as MlflowErrorKind;
+
+/// Why a reconcile did not get to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A call to the Kubernetes API failed.
+    #[error("unable to {action}: {source}")]
+    Kubernetes {
+        /// What was tried, such as `apply Job team/forest-train`.
+        action: String,
+        /// What the client says.
+        #[source]
+        source: kube::Error,
+    },
+    /// A child's name is taken.
+    #[error(
+        "{kind} {namespace}/{name} exists and belongs to {holder}: delete or rename it, or choose another name for this object"
+    )]
+    NameTaken {
+        /// The child's kind.
+        kind: String,
+        /// The child's namespace.
+        namespace: String,
+        /// The child's name.
+        name: String,
+        /// Who owns it.
+        holder: String,
+    },
+    /// A call to MLflow failed.
+    #[error(transparent)]
+    Mlflow(#[from] aiops_mlflow_client::Error),
+    /// A call to the model repository failed.
+    #[error(transparent)]
+    Repository(#[from] aiops_model_repository::RepositoryError),
+    /// The object cannot be read as the type that the CRD declares.
+    #[error("the stored object does not match the CRD: {0}")]
+    InvalidObject(String),
+    /// The whole reconcile took too long.
+    #[error("the reconcile took longer than {} s", .0.as_secs())]
+    Timeout(Duration),
+}
+
+/// What to do after an error.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Disposition {
+    /// Try again, later and later.
+    Retry,
+    /// The same input gives the same error: wait until the object changes, looking again from time to time.
+    AwaitChange,
+}
+
+/// How long to wait before looking again at what only a change can mend.
+pub const RESYNC: Duration = Duration::from_secs(600);
+
+impl Error {
+    /// The metric's label.
+    #[must_use]
+    pub fn category(&self) -> &'static str {
+        match self {
+            Self::Kubernetes { .. } => "kubernetes",
+            Self::NameTaken { .. } => "name_taken",
+            Self::Mlflow(_) => "mlflow",
+            Self::Repository(_) => "repository",
+            Self::InvalidObject(_) => "invalid_object",
+            Self::Timeout(_) => "timeout",
+        }
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::InvalidObject(_) => Disposition::AwaitChange,
+            Self::Mlflow(error) if error.kind() == MlflowErrorKind::InvalidRequest => {
+                Disposition::AwaitChange
+            }
+            _ => Disposition::Retry,
+        }
+    }
+}
+
+/// Names the action that a call to the Kubernetes API was part of.
+pub trait DuringAction<T> {
+    /// Adds `action` to the error.
+    ///
+    /// # Errors
+    /// The call's own.
+    fn during(self, action: impl FnOnce() -> String) -> Result<T, Error>;
+}
+
+impl<T> DuringAction<T> for Result<T, kube::Error> {
+    fn during(self, action: impl FnOnce() -> String) -> Result<T, Error> {
+        self.map_err(|source| Error::Kubernetes {
+            action: action(),
+            source,
+        })
+    }
+}

@@ -1,0 +1,12 @@
+//! What the controllers share: the loop with its backoff, applying children, writing status, reading Jobs, metrics.
+
+pub mod apply;
+pub mod backoff;
+pub mod conditions;
+pub mod context;
+pub mod controller;
+pub mod error;
+pub mod job_outcome;
+pub mod metrics;
+pub mod pod_trouble;
+pub mod status;
