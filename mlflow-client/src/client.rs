@@ -123,7 +123,7 @@ impl Client {
         path: &str,
         query: &(impl Serialize + ?Sized),
     ) -> Result<Answer, Error> {
-        let call = Call::new(self, Method::GET, path);
+        let call = Call::new(self, &Method::GET, path);
         let request = self.http.get(call.url.clone()).query(query).timeout(self.timeout);
         call.answer(request).await
     }
@@ -135,7 +135,7 @@ impl Client {
         path: &str,
         body: &(impl Serialize + ?Sized),
     ) -> Result<Answer, Error> {
-        let call = Call::new(self, method.clone(), path);
+        let call = Call::new(self, &method, path);
         let request = self
             .http
             .request(method, call.url.clone())
@@ -159,7 +159,7 @@ impl Client {
         path: &str,
         query: &(impl Serialize + ?Sized),
     ) -> Result<(Response, String), Error> {
-        let call = Call::new(self, Method::GET, path);
+        let call = Call::new(self, &Method::GET, path);
         let response = call
             .response(self.http.get(call.url.clone()).query(query))
             .await?;
@@ -177,7 +177,7 @@ struct Call<'client> {
 
 impl<'client> Call<'client> {
     /// `path` is relative to the tracking URI, with segments from elsewhere encoded by [`path_segment`].
-    fn new(client: &'client Client, method: Method, path: &str) -> Self {
+    fn new(client: &'client Client, method: &Method, path: &str) -> Self {
         let mut url = client.tracking_uri.clone();
         url.set_path(&format!(
             "{}/{path}",
@@ -274,7 +274,7 @@ mod tests {
     fn a_path_prefix_is_kept_with_and_without_a_slash_at_its_end() {
         for address in ["http://host/ml", "http://host/ml/"] {
             let client = client(address).unwrap();
-            let call = Call::new(&client, Method::GET, "api/2.0/mlflow/runs/get");
+            let call = Call::new(&client, &Method::GET, "api/2.0/mlflow/runs/get");
             assert_eq!(call.url.as_str(), "http://host/ml/api/2.0/mlflow/runs/get");
             assert_eq!(call.name, "GET /ml/api/2.0/mlflow/runs/get");
         }
