@@ -273,4 +273,11 @@ mod tests {
             "the same input gives the same files"
         );
     }
+
+    #[test]
+    fn the_working_tree_holds_what_is_generated() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let drifts = compare(root, &super::files().unwrap()).unwrap();
+        assert_eq!(drifts, [], "run `cargo xtask generate`");
+    }
 }
