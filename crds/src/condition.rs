@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Whether a condition holds.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[schemars(inline)]
+#[schemars(inline, transform = crate::schema::leave_description_to_the_field)]
 pub enum ConditionStatus {
     /// It holds.
     True,

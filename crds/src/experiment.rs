@@ -88,7 +88,7 @@ pub struct Trainer {
 
 /// A family of trainers.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[schemars(inline)]
+#[schemars(inline, transform = crate::schema::leave_description_to_the_field)]
 pub enum TrainerType {
     /// scikit-learn.
     Sklearn,
@@ -96,7 +96,7 @@ pub enum TrainerType {
 
 /// An estimator of scikit-learn, by its class name.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[schemars(inline)]
+#[schemars(inline, transform = crate::schema::leave_description_to_the_field)]
 #[allow(missing_docs)] // the names are scikit-learn's
 pub enum Estimator {
     LogisticRegression,
@@ -161,6 +161,8 @@ pub struct ValidationRule {
 /// How the trained model is registered.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.stage) || self.stage in ['None', 'Staging']")
+    .message("an Experiment registers into None or Staging: for Production, set stage and approval on the ModelVersion once its digest is known"))]
 pub struct Registration {
     /// The model's name: clients ask for it by this name, and MLflow's registry holds it as `<namespace>.<model>`.
     #[schemars(
@@ -174,8 +176,6 @@ pub struct Registration {
     pub name: Option<String>,
     /// The stage that the new ModelVersion asks for: `None` or `Staging`. Default: None.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self in ['None', 'Staging']").message(
-        "an Experiment registers into None or Staging: for Production, set stage and approval on the ModelVersion once its digest is known"))]
     pub stage: Option<Stage>,
 }
 

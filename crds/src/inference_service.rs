@@ -74,11 +74,11 @@ pub struct ServedModel {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.stage) != has(self.ref)")
     .message("set exactly one of stage (such as Production, to follow promotions) and ref (the name of a ModelVersion, to pin it)"))]
+#[x_kube(validation = Rule::new("!has(self.stage) || self.stage in ['Production', 'Staging']")
+    .message("versions in stage None or Archived are not served: use Production or Staging, or name the ModelVersion with ref"))]
 pub struct VersionSelector {
     /// Serve the version that holds this stage, `Production` or `Staging`, and follow it when another takes its place.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self in ['Production', 'Staging']").message(
-        "versions in stage None or Archived are not served: use Production or Staging, or name the ModelVersion with ref"))]
     pub stage: Option<Stage>,
     /// Serve exactly this ModelVersion of the same namespace.
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]

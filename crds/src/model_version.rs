@@ -97,7 +97,7 @@ pub struct Approval {
 
 /// What happens to the version outside the cluster when its object is deleted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[schemars(inline)]
+#[schemars(inline, transform = crate::schema::leave_description_to_the_field)]
 pub enum DeletionPolicy {
     /// The version stays in MLflow and in the model repository.
     #[default]

@@ -26,6 +26,11 @@ pub fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     crd
 }
 
+/// An inlined enum's own description would take the place of the field's, which says more: what it means there.
+pub fn leave_description_to_the_field(schema: &mut schemars::Schema) {
+    schema.remove("description");
+}
+
 /// Calls `visit` on `schema` and on every schema below it.
 fn walk(schema: &mut JSONSchemaProps, visit: &mut impl FnMut(&mut JSONSchemaProps)) {
     visit(schema);
@@ -128,6 +133,20 @@ mod tests {
                 || node.description.as_ref().is_some_and(|text| text.len() > 10)
         });
         assert_eq!(bad, Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_enum_is_described_by_its_field() {
+        let text = nodes()
+            .into_iter()
+            .find(|(path, _)| path == "ModelVersion.spec.stage")
+            .unwrap()
+            .1
+            .description;
+        assert!(
+            text.as_deref().is_some_and(|text| text.contains("Default: None")),
+            "{text:?}"
+        );
     }
 
     #[test]

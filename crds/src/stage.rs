@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A stage of a model version, as in MLflow's model registry.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
-#[schemars(inline)]
+#[schemars(inline, transform = crate::schema::leave_description_to_the_field)]
 pub enum Stage {
     /// Registered and published, used by nothing.
     #[default]

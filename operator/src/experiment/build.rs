@@ -1,17 +1,13 @@
 //! Builds the trainer's Job and the ModelVersion of an Experiment. Deterministic.
 
 use aiops_crds::{ModelVersion, ModelVersionSpec, Source};
-use k8s_openapi::api::batch::v1::{
-    Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement,
-    PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
-};
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::validate::{ValidatedExperiment, ValidatedRegistration};
-use crate::build::{labels, object_store, security};
+use crate::build::{job, labels, object_store, security};
 use crate::configuration::Configuration;
-use crate::framework::job_outcome::{EXIT_FINAL, EXIT_KILLED};
 
 const CONTAINER: &str = "trainer";
 
@@ -43,7 +39,7 @@ pub fn job(validated: &ValidatedExperiment, run_id: &str, configuration: &Config
         spec: Some(JobSpec {
             backoff_limit: Some(validated.backoff_limit),
             active_deadline_seconds: Some(validated.active_deadline_seconds),
-            pod_failure_policy: Some(failure_policy(CONTAINER)),
+            pod_failure_policy: Some(job::failure_policy()),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(labels),
@@ -82,30 +78,6 @@ fn container(validated: &ValidatedExperiment, run_id: &str, configuration: &Conf
             .concat(),
         ),
         ..Container::default()
-    }
-}
-
-/// A node that goes away does not count as a failure; an error that would repeat itself is not tried again.
-pub fn failure_policy(container: &str) -> PodFailurePolicy {
-    let disruption = PodFailurePolicyRule {
-        action: "Ignore".into(),
-        on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
-            type_: "DisruptionTarget".into(),
-            ..PodFailurePolicyOnPodConditionsPattern::default()
-        }]),
-        ..PodFailurePolicyRule::default()
-    };
-    let last = PodFailurePolicyRule {
-        action: "FailJob".into(),
-        on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
-            container_name: Some(container.into()),
-            operator: "In".into(),
-            values: vec![EXIT_FINAL, EXIT_KILLED],
-        }),
-        ..PodFailurePolicyRule::default()
-    };
-    PodFailurePolicy {
-        rules: vec![disruption, last],
     }
 }
 

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use aiops_crds::Experiment;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::api::{Patch, PatchParams};
+use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
-use kube::{Api, ResourceExt as _};
 
 use super::tracking;
 use crate::framework::context::Context;
-use crate::framework::error::{DuringAction as _, Error};
+use crate::framework::error::Error;
+use crate::framework::finalizer;
 
 /// The finalizer, held only while a training is at work.
 const FINALIZER: &str = "aiops.dev/mlflow-run";
@@ -19,26 +19,12 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(300);
 
 /// Adds the finalizer before the Job is created.
 pub async fn require(experiment: &Experiment, context: &Context) -> Result<(), Error> {
-    if experiment
-        .finalizers()
-        .iter()
-        .any(|finalizer| finalizer == FINALIZER)
-    {
-        return Ok(());
-    }
-    let mut finalizers = experiment.finalizers().to_vec();
-    finalizers.push(FINALIZER.into());
-    set(experiment, finalizers, context).await
+    finalizer::add(experiment, FINALIZER, context).await
 }
 
 /// Removes the finalizer once the run is closed.
 pub async fn release(experiment: &Experiment, context: &Context) -> Result<(), Error> {
-    let mut finalizers = experiment.finalizers().to_vec();
-    finalizers.retain(|finalizer| finalizer != FINALIZER);
-    if finalizers.len() == experiment.finalizers().len() {
-        return Ok(());
-    }
-    set(experiment, finalizers, context).await
+    finalizer::remove(experiment, FINALIZER, context).await
 }
 
 /// Closes the run of an Experiment that is being deleted, then lets it go.
@@ -68,22 +54,4 @@ pub async fn close_run(experiment: &Experiment, context: &Context) -> Result<Act
     }
     release(experiment, context).await?;
     Ok(Action::requeue(Duration::from_secs(60)))
-}
-
-async fn set(experiment: &Experiment, finalizers: Vec<String>, context: &Context) -> Result<(), Error> {
-    let (namespace, name) = (experiment.namespace().unwrap_or_default(), experiment.name_any());
-    let experiments: Api<Experiment> = Api::namespaced(context.client.clone(), &namespace);
-    // The resource version makes the API server refuse the list if another finalizer came or went meanwhile.
-    let patch = serde_json::json!({
-        "metadata": {"finalizers": finalizers, "resourceVersion": experiment.resource_version()},
-    });
-    match experiments
-        .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
-        .await
-    {
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        result => result
-            .map(|_| ())
-            .during(|| format!("set the finalizers of Experiment {namespace}/{name}")),
-    }
 }

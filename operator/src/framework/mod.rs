@@ -6,6 +6,7 @@ pub mod conditions;
 pub mod context;
 pub mod controller;
 pub mod error;
+pub mod finalizer;
 pub mod job_outcome;
 pub mod metrics;
 pub mod pod_trouble;

@@ -1,0 +1,153 @@
+//! Builds the publish Job of a ModelVersion. Deterministic.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec, PodTemplateSpec, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::progress::Registered;
+use super::validate::{ValidatedModelVersion, job_name};
+use crate::build::{job, labels, object_store, security};
+use crate::configuration::Configuration;
+
+const DEADLINE_SECONDS: i64 = 1800;
+const BACKOFF_LIMIT: i32 = 4;
+const WORK: &str = "/work";
+
+/// The publish Job: conversion where the source is not ONNX yet, then check and upload.
+pub fn job(validated: &ValidatedModelVersion, registered: &Registered, configuration: &Configuration) -> Job {
+    let labels = labels::labels("publish", labels::MODEL_VERSION, &validated.name);
+    let pod = PodSpec {
+        restart_policy: Some("Never".into()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        security_context: Some(security::pod()),
+        init_containers: convert(registered, configuration).map(|container| vec![container]),
+        containers: vec![publish(validated, registered, configuration)],
+        volumes: Some(
+            [
+                vec![security::empty_folder("work"), security::empty_folder("tmp")],
+                object_store::volumes(configuration),
+            ]
+            .concat(),
+        ),
+        ..PodSpec::default()
+    };
+    Job {
+        metadata: ObjectMeta {
+            name: Some(job_name(&validated.name)),
+            namespace: Some(validated.namespace.clone()),
+            labels: Some(labels.clone()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(JobSpec {
+            backoff_limit: Some(BACKOFF_LIMIT),
+            active_deadline_seconds: Some(DEADLINE_SECONDS),
+            pod_failure_policy: Some(job::failure_policy()),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(labels),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(pod),
+            },
+            ..JobSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// The converter, for a model that a run logged.
+fn convert(registered: &Registered, configuration: &Configuration) -> Option<Container> {
+    let (run_id, model_id) = (
+        registered.reference.run_id.as_ref()?,
+        registered.reference.model_id.as_ref()?,
+    );
+    let arguments = [
+        "convert",
+        "--run-id",
+        run_id,
+        "--model-id",
+        model_id,
+        "--output",
+        WORK,
+    ];
+    let variables = vec![object_store::variable(
+        "MLFLOW_TRACKING_URI",
+        &configuration.mlflow_tracking_uri,
+    )];
+    Some(container(
+        "convert",
+        &configuration.trainer_image,
+        &arguments,
+        variables,
+        configuration,
+    ))
+}
+
+fn publish(
+    validated: &ValidatedModelVersion,
+    registered: &Registered,
+    configuration: &Configuration,
+) -> Container {
+    let repository = configuration.model_repository(&validated.namespace);
+    let input = match &validated.source.uri {
+        Some(uri) => ["--source", uri.as_str()],
+        None => ["--input", WORK],
+    };
+    let target = [
+        "--model-repository",
+        &repository,
+        "--model",
+        &validated.model,
+        "--version",
+        &registered.version,
+    ];
+    let arguments = [&["publish"][..], &input, &target].concat();
+    let variables = object_store::variables(configuration);
+    container(
+        "publish",
+        &configuration.inference_pod_image,
+        &arguments,
+        variables,
+        configuration,
+    )
+}
+
+fn container(
+    name: &str,
+    image: &str,
+    arguments: &[&str],
+    variables: Vec<EnvVar>,
+    configuration: &Configuration,
+) -> Container {
+    let mounts = vec![security::mount("work", WORK), security::mount("tmp", "/tmp")];
+    Container {
+        name: name.into(),
+        image: Some(image.into()),
+        image_pull_policy: Some(configuration.image_pull_policy.clone()),
+        args: Some(arguments.iter().map(|argument| (*argument).to_owned()).collect()),
+        env: Some(variables),
+        resources: Some(resources()),
+        security_context: Some(security::container()),
+        // A crash that wrote no message is explained by the end of its log.
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
+        volume_mounts: Some([mounts, object_store::mounts(configuration)].concat()),
+        ..Container::default()
+    }
+}
+
+fn resources() -> ResourceRequirements {
+    let quantities = |list: &[(&str, &str)]| -> BTreeMap<String, Quantity> {
+        list.iter()
+            .map(|(name, text)| ((*name).to_owned(), Quantity((*text).to_owned())))
+            .collect()
+    };
+    ResourceRequirements {
+        requests: Some(quantities(&[("cpu", "200m"), ("memory", "512Mi")])),
+        limits: Some(quantities(&[("memory", "2Gi")])),
+        claims: None,
+    }
+}

@@ -1,0 +1,109 @@
+//! Reads what the publish Job reports (pure).
+
+use aiops_crds::{Parity, PublishedModel, TensorSignature};
+use serde::Deserialize;
+
+use super::dereference::ObservedJob;
+use super::progress::{Publication, Registered};
+use super::validate::{ValidatedModelVersion, job_name};
+use crate::configuration::Configuration;
+use crate::framework::job_outcome::{Failure, JobOutcome, job_outcome};
+
+/// The termination message of `publish` (docs/interfaces.md).
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    digest: String,
+    size_bytes: i64,
+    inputs: Vec<TensorSignature>,
+    outputs: Vec<TensorSignature>,
+    opset: i64,
+    parity: Option<ReportedParity>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReportedParity {
+    rows: i64,
+    label_agreement: Option<f64>,
+    max_absolute_difference: f64,
+    max_relative_difference: f64,
+}
+
+/// How the publication stands. A Job that was created just now counts as at work.
+pub fn read(
+    observed: &ObservedJob,
+    validated: &ValidatedModelVersion,
+    registered: &Registered,
+    configuration: &Configuration,
+) -> Publication {
+    let Some(job) = &observed.job else {
+        return Publication::Active { trouble: None };
+    };
+    match job_outcome(job, &observed.pods) {
+        JobOutcome::Active { trouble } => Publication::Active { trouble },
+        JobOutcome::Succeeded { report } => match serde_json::from_str::<Report>(&report) {
+            Ok(report) => {
+                let repository = configuration.model_repository(&validated.namespace);
+                let uri = format!("{repository}/{}/{}", validated.model, registered.version);
+                Publication::Done(Box::new(published(report, uri)))
+            }
+            Err(_) => Publication::Failed(Failure {
+                reason: "PublishFailed".into(),
+                message: format!(
+                    "Job {0} has ended, but its report is gone with its pod: delete Job {0} to publish again, which changes nothing that is published",
+                    job_name(&validated.name)
+                ),
+            }),
+        },
+        JobOutcome::Failed(failure) => {
+            let remedy = format!(
+                "; to try again: kubectl delete job {} -n {}",
+                job_name(&validated.name),
+                validated.namespace
+            );
+            Publication::Failed(Failure {
+                message: format!("{}{remedy}", failure.message),
+                ..failure
+            })
+        }
+    }
+}
+
+fn published(report: Report, uri: String) -> PublishedModel {
+    let parity = report.parity.map(|parity| Parity {
+        rows: parity.rows,
+        label_agreement: parity.label_agreement.map(|value| value.to_string()),
+        max_absolute_difference: format!("{:e}", parity.max_absolute_difference),
+        max_relative_difference: format!("{:e}", parity.max_relative_difference),
+    });
+    PublishedModel {
+        digest: report.digest,
+        size_bytes: report.size_bytes,
+        uri,
+        inputs: report.inputs,
+        outputs: report.outputs,
+        opset: report.opset,
+        parity,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_becomes_what_status_shows() {
+        let text = r#"{"digest": "sha256:d", "sizeBytes": 9, "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}],
+            "outputs": [], "opset": 17, "irVersion": 8,
+            "parity": {"rows": 200, "labelAgreement": 1.0, "maxAbsoluteDifference": 1e-7, "maxRelativeDifference": 0.000002}}"#;
+        let published = published(
+            serde_json::from_str(text).unwrap(),
+            "s3://models/team/tumour/1".into(),
+        );
+        assert_eq!(published.inputs[0].shape, [-1, 4]);
+        let parity = published.parity.unwrap();
+        assert_eq!((parity.rows, parity.label_agreement.as_deref()), (200, Some("1")));
+        assert_eq!(parity.max_relative_difference, "2e-6");
+    }
+}

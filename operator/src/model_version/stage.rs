@@ -1,0 +1,242 @@
+//! Decides the stage of a version (pure).
+
+use aiops_crds::{ModelVersion, ModelVersionReason as Reason, Stage};
+use kube::ResourceExt as _;
+
+use super::validate::ValidatedModelVersion;
+
+/// Another published version of the same model.
+#[derive(Clone, Debug)]
+pub struct Rival {
+    /// The object's name.
+    pub name: String,
+    /// The version's number.
+    pub version: u64,
+    /// Whether it asks for Production and its approval names its bytes.
+    pub claims_production: bool,
+    /// The stage that it has now.
+    pub stage: Stage,
+}
+
+impl Rival {
+    /// What matters of a peer, or `None` where it is not published.
+    pub fn of(peer: &ModelVersion) -> Option<Self> {
+        let status = peer.status.as_ref()?;
+        let published = status.published.as_ref()?;
+        let approved = peer
+            .spec
+            .approval
+            .as_ref()
+            .is_some_and(|approval| approval.digest == published.digest);
+        Some(Self {
+            name: peer.name_any(),
+            version: status.version.as_ref()?.parse().ok()?,
+            claims_production: peer.spec.stage == Some(Stage::Production) && approved,
+            stage: status.stage.unwrap_or_default(),
+        })
+    }
+}
+
+/// The stage that a version gets, and why.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Decision {
+    /// The stage.
+    pub stage: Stage,
+    /// Whether it is the one that was asked for.
+    pub reached: bool,
+    /// `StageReached`, `AwaitingApproval`, `ApprovalOfOtherBytes` or `Superseded`.
+    pub reason: Reason,
+    /// For people.
+    pub message: String,
+    /// What to say about the approval: `Approved`, `AwaitingApproval`, `ApprovalOfOtherBytes` or `NotRequired`.
+    pub approval: Reason,
+}
+
+/// Decides by what the objects say and by nothing that happened before, so that any order of events ends the same:
+/// of the approved versions that ask for Production the highest one holds it.
+pub fn decide(
+    validated: &ValidatedModelVersion,
+    digest: &str,
+    version: u64,
+    current: Stage,
+    rivals: &[Rival],
+) -> Decision {
+    let approval = match validated.approved_digest.as_deref() {
+        Some(approved) if approved == digest => Reason::Approved,
+        Some(_) => Reason::ApprovalOfOtherBytes,
+        None if validated.desired == Stage::Production => Reason::AwaitingApproval,
+        None => Reason::NotRequired,
+    };
+    let reached = |stage: Stage| Decision {
+        stage,
+        reached: true,
+        reason: Reason::StageReached,
+        message: format!("version {version} is in stage {stage}"),
+        approval,
+    };
+    if validated.desired != Stage::Production {
+        return reached(validated.desired);
+    }
+    if approval != Reason::Approved {
+        return Decision {
+            stage: Stage::Staging,
+            reached: false,
+            reason: approval,
+            message: ask(validated, digest),
+            approval,
+        };
+    }
+    let holder = rivals
+        .iter()
+        .filter(|rival| rival.claims_production && rival.version > version);
+    match holder.max_by_key(|rival| rival.version) {
+        None => reached(Stage::Production),
+        Some(holder) => Decision {
+            stage: if current == Stage::Production {
+                Stage::Archived
+            } else {
+                current.max(Stage::Staging)
+            },
+            reached: false,
+            reason: Reason::Superseded,
+            message: format!(
+                "{} (version {}) holds Production: set its spec.stage to Archived or Staging to let this version take its place",
+                holder.name, holder.version
+            ),
+            approval,
+        },
+    }
+}
+
+fn ask(validated: &ValidatedModelVersion, digest: &str) -> String {
+    let what = match &validated.approved_digest {
+        Some(approved) => format!("spec.approval.digest is {approved}, but these bytes are {digest}"),
+        None => format!("Production needs the approval of {digest}"),
+    };
+    let patch = format!("{{\"spec\":{{\"approval\":{{\"digest\":\"{digest}\"}}}}}}");
+    format!(
+        "{what}: kubectl patch modelversion {} -n {} --type merge -p '{patch}'",
+        validated.name, validated.namespace
+    )
+}
+
+/// The stages that lie between two, the last one included: Production is reached over Staging.
+pub fn path(from: Stage, to: Stage) -> Vec<Stage> {
+    match (from, to) {
+        (from, to) if from == to => Vec::new(),
+        (Stage::None, Stage::Production) => vec![Stage::Staging, Stage::Production],
+        (_, to) => vec![to],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aiops_crds::{DeletionPolicy, Source};
+
+    fn wants(desired: Stage, approved: Option<&str>) -> ValidatedModelVersion {
+        ValidatedModelVersion {
+            namespace: "team".into(),
+            name: "forest-1".into(),
+            uid: "u".into(),
+            model: "tumour".into(),
+            source: Source::default(),
+            desired,
+            approved_digest: approved.map(str::to_owned),
+            deletion_policy: DeletionPolicy::Retain,
+        }
+    }
+
+    fn rival(version: u64, claims_production: bool) -> Rival {
+        Rival {
+            name: format!("forest-{version}"),
+            version,
+            claims_production,
+            stage: Stage::Production,
+        }
+    }
+
+    #[test]
+    fn production_waits_for_an_approval_of_exactly_these_bytes() {
+        let decision = decide(&wants(Stage::Production, None), "sha256:a", 1, Stage::None, &[]);
+        assert_eq!(
+            (decision.stage, decision.reason),
+            (Stage::Staging, Reason::AwaitingApproval)
+        );
+        assert!(
+            decision
+                .message
+                .contains("kubectl patch modelversion forest-1 -n team"),
+            "{}",
+            decision.message
+        );
+        let other = decide(
+            &wants(Stage::Production, Some("sha256:b")),
+            "sha256:a",
+            1,
+            Stage::Staging,
+            &[],
+        );
+        assert_eq!(
+            (other.stage, other.reason),
+            (Stage::Staging, Reason::ApprovalOfOtherBytes)
+        );
+        let approved = decide(
+            &wants(Stage::Production, Some("sha256:a")),
+            "sha256:a",
+            1,
+            Stage::Staging,
+            &[],
+        );
+        assert_eq!((approved.stage, approved.reached), (Stage::Production, true));
+    }
+
+    #[test]
+    fn the_highest_approved_version_holds_production() {
+        let wants = wants(Stage::Production, Some("d"));
+        let lower = decide(&wants, "d", 1, Stage::Production, &[rival(2, true)]);
+        assert_eq!((lower.stage, lower.reason), (Stage::Archived, Reason::Superseded));
+        assert_eq!(
+            decide(&wants, "d", 3, Stage::Staging, &[rival(2, true)]).stage,
+            Stage::Production
+        );
+        assert_eq!(
+            decide(&wants, "d", 1, Stage::Archived, &[rival(2, false)]).stage,
+            Stage::Production
+        );
+    }
+
+    #[test]
+    fn a_version_that_was_never_in_production_stays_in_staging_when_it_is_superseded() {
+        let decision = decide(
+            &wants(Stage::Production, Some("d")),
+            "d",
+            1,
+            Stage::None,
+            &[rival(2, true)],
+        );
+        assert_eq!(decision.stage, Stage::Staging);
+    }
+
+    #[test]
+    fn the_decision_is_stable_once_it_is_carried_out() {
+        for rivals in [vec![], vec![rival(2, true)]] {
+            let wants = wants(Stage::Production, Some("d"));
+            let mut stage = Stage::None;
+            for _ in 0..3 {
+                stage = decide(&wants, "d", 1, stage, &rivals).stage;
+            }
+            assert_eq!(decide(&wants, "d", 1, stage, &rivals).stage, stage);
+        }
+    }
+
+    #[test]
+    fn production_is_reached_over_staging() {
+        assert_eq!(
+            path(Stage::None, Stage::Production),
+            [Stage::Staging, Stage::Production]
+        );
+        assert_eq!(path(Stage::Staging, Stage::Production), [Stage::Production]);
+        assert!(path(Stage::Archived, Stage::Archived).is_empty());
+    }
+}

@@ -1,0 +1,207 @@
+//! Computes a ModelVersion's status from what a reconcile found out (pure).
+
+use aiops_crds::{
+    ConditionStatus, ModelVersion, ModelVersionCondition as Type, ModelVersionReason as Reason,
+    ModelVersionStatus, StageTransition,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use super::progress::{Progress, Publication};
+use super::stage::{Decision, path};
+use crate::framework::conditions::Conditions;
+use crate::framework::error::Error;
+use crate::framework::job_outcome::Failure;
+
+/// How many changes of the stage status remembers.
+const HISTORY: usize = 10;
+
+struct Verdict {
+    status: ConditionStatus,
+    reason: Reason,
+    message: String,
+}
+
+impl Verdict {
+    fn new(status: ConditionStatus, reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            reason,
+            message: message.into(),
+        }
+    }
+
+    fn waiting(on: &str) -> Self {
+        Self::new(
+            ConditionStatus::Unknown,
+            Reason::Waiting,
+            format!("waits for {on}"),
+        )
+    }
+}
+
+/// The status after a reconcile. What could not be found out now because of `error` stays as it was.
+pub fn status(
+    version: &ModelVersion,
+    progress: &Progress,
+    error: Option<&Error>,
+    now: Timestamp,
+) -> ModelVersionStatus {
+    let mut status = version.status.clone().unwrap_or_default();
+    let registered = registered(progress, error);
+    let published = published(progress, error);
+    let (approved, promoted) = match &progress.decision {
+        Some(decision) => (approved(decision), promoted(decision)),
+        None => (
+            Verdict::waiting("the publication"),
+            error.map_or_else(|| Verdict::waiting("the publication"), interrupted),
+        ),
+    };
+    let ready = ready([&registered, &published, &promoted], error, progress);
+
+    let mut conditions = Conditions::new(&status.conditions, version.metadata.generation, now);
+    for (type_, verdict) in [
+        (Type::Ready, ready),
+        (Type::Registered, registered),
+        (Type::Published, published),
+        (Type::Approved, approved),
+        (Type::Promoted, promoted),
+    ] {
+        conditions.set(type_, verdict.status, verdict.reason, verdict.message);
+    }
+    status.conditions = conditions.into_vec();
+    status.observed_generation = version.metadata.generation;
+    if let Some(registered) = &progress.registered {
+        status.version = Some(registered.version.clone());
+        status.mlflow = Some(registered.reference.clone());
+    }
+    match &progress.publication {
+        Some(Publication::Done(published)) => status.published = Some((**published).clone()),
+        Some(_) => status.job = Some(Progress::job_name(version)),
+        None => {}
+    }
+    if let Some(decision) = &progress.decision {
+        record(&mut status, decision, now);
+    }
+    status
+}
+
+/// Notes the stage, and the change where there was one.
+fn record(status: &mut ModelVersionStatus, decision: &Decision, now: Timestamp) {
+    let digest = status
+        .published
+        .as_ref()
+        .map(|published| published.digest.clone())
+        .unwrap_or_default();
+    let mut from = status.stage.unwrap_or_default();
+    for to in path(from, decision.stage) {
+        let reason = if to == decision.stage {
+            decision.reason
+        } else {
+            Reason::StageReached
+        };
+        let transition = StageTransition {
+            from,
+            to,
+            time: Time(now),
+            reason: reason.to_string(),
+            digest: digest.clone(),
+        };
+        status.history.insert(0, transition);
+        from = to;
+    }
+    status.history.truncate(HISTORY);
+    status.stage = Some(decision.stage);
+}
+
+fn registered(progress: &Progress, error: Option<&Error>) -> Verdict {
+    if let Some(registered) = &progress.registered {
+        let name = &registered.reference.registered_model;
+        let message = format!("version {} of {name} in MLflow's registry", registered.version);
+        return Verdict::new(ConditionStatus::True, Reason::Registered, message);
+    }
+    if let Some(problem) = &progress.source_problem {
+        return Verdict::new(ConditionStatus::False, problem.reason, &problem.message);
+    }
+    error.map_or_else(|| Verdict::waiting("the source"), interrupted)
+}
+
+fn published(progress: &Progress, error: Option<&Error>) -> Verdict {
+    match &progress.publication {
+        Some(Publication::Done(published)) => Verdict::new(
+            ConditionStatus::True,
+            Reason::Published,
+            format!("{} at {}", published.digest, published.uri),
+        ),
+        Some(Publication::Active { trouble: None }) => Verdict::new(
+            ConditionStatus::False,
+            Reason::Publishing,
+            "converting, checking and uploading",
+        ),
+        Some(Publication::Active {
+            trouble: Some(trouble),
+        }) => Verdict::new(ConditionStatus::False, Reason::Pending, trouble),
+        Some(Publication::Failed(failure)) => {
+            Verdict::new(ConditionStatus::False, failure_reason(failure), &failure.message)
+        }
+        None if progress.registered.is_none() => Verdict::waiting("the registration"),
+        None => error.map_or_else(|| Verdict::waiting("the publish Job"), interrupted),
+    }
+}
+
+fn failure_reason(failure: &Failure) -> Reason {
+    Reason::parse(&failure.reason).unwrap_or(Reason::PublishFailed)
+}
+
+fn approved(decision: &Decision) -> Verdict {
+    let (status, message) = match decision.approval {
+        Reason::Approved => (ConditionStatus::True, "spec.approval names the published digest"),
+        Reason::NotRequired => (ConditionStatus::Unknown, "only Production needs an approval"),
+        _ => (ConditionStatus::False, decision.message.as_str()),
+    };
+    Verdict::new(status, decision.approval, message)
+}
+
+fn promoted(decision: &Decision) -> Verdict {
+    let status = if decision.reached {
+        ConditionStatus::True
+    } else {
+        ConditionStatus::False
+    };
+    Verdict::new(status, decision.reason, &decision.message)
+}
+
+fn ready(verdicts: [&Verdict; 3], error: Option<&Error>, progress: &Progress) -> Verdict {
+    if let Some(error) = error {
+        return interrupted(error);
+    }
+    match verdicts
+        .into_iter()
+        .find(|verdict| verdict.status != ConditionStatus::True)
+    {
+        Some(verdict) => Verdict::new(ConditionStatus::False, verdict.reason, &verdict.message),
+        None => {
+            let message = progress
+                .decision
+                .as_ref()
+                .map(|decision| decision.message.as_str())
+                .unwrap_or_default();
+            Verdict::new(ConditionStatus::True, Reason::StageReached, message)
+        }
+    }
+}
+
+fn interrupted(error: &Error) -> Verdict {
+    let (reason, message) = match error {
+        Error::Mlflow(mlflow) if mlflow.is_retryable() => (
+            Reason::MLflowUnavailable,
+            format!("{error}; tried again until it answers"),
+        ),
+        Error::Mlflow(_) => (Reason::MLflowRefused, error.to_string()),
+        Error::Repository(_) => (Reason::RepositoryUnavailable, error.to_string()),
+        Error::NameTaken { .. } => (Reason::NameTaken, error.to_string()),
+        Error::InvalidObject(_) => (Reason::InvalidSpec, error.to_string()),
+        Error::Kubernetes { .. } | Error::Timeout(_) => (Reason::ApiRefused, error.to_string()),
+    };
+    Verdict::new(ConditionStatus::False, reason, message)
+}
