@@ -81,22 +81,26 @@ def run_command(arguments: argparse.Namespace) -> None:
         )
 
 
+def execute(arguments: argparse.Namespace) -> int:
+    """Run the command; a failure is told in the termination message and becomes the exit code."""
+    try:
+        run_command(arguments)
+    except TrainerError as error:
+        return termination.report_failure(arguments.termination_log, error)
+    except Exception as error:  # whatever else goes wrong must still reach the operator in words
+        logging.exception("the %s command failed unexpectedly", arguments.command)
+        reason = Reason.TRAINING_FAILED if arguments.command == "train" else Reason.CONVERSION_FAILED
+        failure = TrainerError(reason, f"unexpected {type(error).__name__}: {error}", permanent=False)
+        return termination.report_failure(arguments.termination_log, failure)
+    return 0
+
+
 def main() -> NoReturn:
     """Entry point of `aiops-trainer`."""
     arguments = argument_parser().parse_args()
     termination.end_on_sigterm(arguments.termination_log)
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s")
-    exit_code = 0
-    try:
-        run_command(arguments)
-    except TrainerError as error:
-        exit_code = termination.report_failure(arguments.termination_log, error)
-    except Exception as error:  # whatever else goes wrong must still reach the operator in words
-        logging.exception("the %s command failed unexpectedly", arguments.command)
-        reason = Reason.TRAINING_FAILED if arguments.command == "train" else Reason.CONVERSION_FAILED
-        failure = TrainerError(reason, f"unexpected {type(error).__name__}: {error}", permanent=False)
-        exit_code = termination.report_failure(arguments.termination_log, failure)
-    leave(exit_code)
+    leave(execute(arguments))
 
 
 def leave(exit_code: int) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,13 +128,16 @@ class TrackedRun:
 
         table = dataset.features.assign(**{dataset.target_name: dataset.target.to_numpy()})
         builtin = dataset.source.startswith("sklearn:")
-        described = from_pandas(
-            table,
-            source=CodeDatasetSource(tags={"mlflow.source.name": dataset.source}) if builtin else dataset.source,
-            targets=dataset.target_name,
-            name=dataset.name,
-            digest=dataset.digest[:MAXIMUM_DIGEST_LENGTH],
-        )
+        with warnings.catch_warnings():
+            # MLflow hints that integer columns could not be missing: none are, missing values are refused.
+            warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer column")
+            described = from_pandas(
+                table,
+                source=CodeDatasetSource(tags={"mlflow.source.name": dataset.source}) if builtin else dataset.source,
+                targets=dataset.target_name,
+                name=dataset.name,
+                digest=dataset.digest[:MAXIMUM_DIGEST_LENGTH],
+            )
         mlflow.log_input(described, context="training")
 
     def log_figure(self, figure: Figure, path: str) -> None:

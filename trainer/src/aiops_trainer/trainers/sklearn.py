@@ -116,14 +116,17 @@ class SklearnModel(FittedModel):
         import mlflow.sklearn
         from mlflow.models import infer_signature
 
-        information = mlflow.sklearn.log_model(
-            self._model,
-            name=name,
-            signature=infer_signature(example, self._model.predict(example)),
-            input_example=example,
-            serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_SKOPS,
-            skops_trusted_types=list(TRUSTED_TYPES),
-            pip_requirements=[f"{package}=={importlib.metadata.version(package)}" for package in REQUIREMENTS],
-            metadata=metadata,
-        )
+        with warnings.catch_warnings():
+            # MLflow hints that integer classes could not be missing: none are, they are predictions.
+            warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer column")
+            information = mlflow.sklearn.log_model(
+                self._model,
+                name=name,
+                signature=infer_signature(example, self._model.predict(example)),
+                input_example=example,
+                serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_SKOPS,
+                skops_trusted_types=list(TRUSTED_TYPES),
+                pip_requirements=[f"{package}=={importlib.metadata.version(package)}" for package in REQUIREMENTS],
+                metadata=metadata,
+            )
         return str(information.model_id)
