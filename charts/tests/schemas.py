@@ -12,12 +12,12 @@ from typing import Any
 
 import yaml
 
-from rendering import REPOSITORY, kubernetes_version
+from rendering import kubernetes_version
 
 # ServiceMonitor is the one kind in the chart that is neither Kubernetes' nor the project's.
 PROMETHEUS_OPERATOR = ("github.com/prometheus-operator/prometheus-operator", "v0.85.0")
 PROMETHEUS_CRDS = ("monitoring.coreos.com_servicemonitors.yaml",)
-REVISION = 2
+REVISION = 3
 
 Schema = dict[str, Any]
 
@@ -39,10 +39,12 @@ def strict(schema: Any) -> Any:
         return schema
     if schema.get("format") == "int-or-string" or schema.get("x-kubernetes-int-or-string"):
         return {"type": ["string", "integer"]}
-    result = {key: strict(value) for key, value in schema.items()}
-    closed = not schema.get("x-kubernetes-preserve-unknown-fields") and "additionalProperties" not in schema
-    if isinstance(schema.get("properties"), dict) and closed:
-        result["additionalProperties"] = False
+    # The keys of `properties` are names of fields, some of which (a CRD's) are also words of schemas: not looked into.
+    result = {key: strict(value) for key, value in schema.items() if key != "properties"}
+    if "properties" in schema:
+        result["properties"] = {name: strict(value) for name, value in schema["properties"].items()}
+        if not schema.get("x-kubernetes-preserve-unknown-fields"):
+            result.setdefault("additionalProperties", False)
     return result
 
 
@@ -107,11 +109,6 @@ def write(folder: Path) -> None:
 def location(cache: Path) -> Path:
     """The folder of the schemas of these versions."""
     return cache / f"kubernetes-{kubernetes_version()}-prometheus-operator-{PROMETHEUS_OPERATOR[1]}-{REVISION}"
-
-
-def project_crds() -> list[Path]:
-    """The project's own custom resource definitions, for the samples."""
-    return sorted((REPOSITORY / "crds/manifests").glob("*.yaml"))
 
 
 def main(cache: Path) -> None:

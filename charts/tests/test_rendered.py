@@ -49,6 +49,7 @@ def test_kubernetes_knows_every_field(values: Path) -> None:
 def test_kubernetes_knows_every_field_of_the_crds() -> None:
     rendered = render(chart=CRDS_CHART)
     kubeconform(rendered)
+    assert len(manifests(rendered)) == 3
     for crd in manifests(rendered):
         assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep", crd["metadata"]["name"]
 

@@ -9,6 +9,7 @@ import uuid
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 PATIENCE_SECONDS = 60
 REQUEST_SECONDS = 15
@@ -40,6 +41,19 @@ def wait_for(url: str) -> None:
         time.sleep(1)
 
 
+def check_buckets(store, buckets: list[str]) -> None:
+    for bucket in buckets:
+        try:
+            store.head_bucket(Bucket=bucket)
+        except ClientError as error:
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            remedy = {404: "it does not exist: is the operator, which creates it, running?", 403: "access denied"}
+            raise SystemExit(f"bucket {bucket}: {remedy.get(status, error)}") from error
+        except BotoCoreError as error:
+            raise SystemExit(f"the object store: {error}") from error
+    print(f"the object store has the buckets {', '.join(buckets)}")
+
+
 def check_mlflow(tracking_uri: str) -> None:
     wait_for(f"{tracking_uri}/api/3.0/mlflow/server-info")
     found = json.loads(request("GET", f"{tracking_uri}/api/2.0/mlflow/experiments/get?experiment_id=0"))
@@ -66,10 +80,7 @@ def main() -> None:
     tracking_uri = os.environ["MLFLOW_TRACKING_URI"]
     addressing = os.environ["MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE"]
     store = boto3.client("s3", config=Config(s3={"addressing_style": addressing}))
-    buckets = os.environ["BUCKETS"].split(",")
-    for bucket in buckets:
-        store.head_bucket(Bucket=bucket)
-    print(f"the object store has the buckets {', '.join(buckets)}")
+    check_buckets(store, os.environ["BUCKETS"].split(","))
     check_mlflow(tracking_uri)
     check_artifact(tracking_uri, store, os.environ["MLFLOW_BUCKET"])
     if operator := os.environ.get("OPERATOR_URL"):
