@@ -23,6 +23,7 @@ def test_helm_lint_has_nothing_to_say_of_the_crds() -> None:
 @pytest.mark.parametrize(
     ("setting", "complaint"),
     [
+        ("operator.replicas=2", "/operator/replicas"),
         ("operator.replica=2", "additional properties 'replica' not allowed"),
         ("postgresql.embeded.enabled=false", "additional properties 'embeded' not allowed"),
         ("objectStore.external.endpoint=minio.example.com:9000", "/objectStore/external/endpoint"),
