@@ -1,13 +1,13 @@
 # shellcheck shell=bash
 # Building with buildah where no engine answers: the base image, what is mounted into a build, cleaning up. Sourced by build.
 
+# shellcheck disable=SC2154 # base_archive is build's
 # prepare_buildah: the base image in the storage, nothing left mounted by a build that was killed.
 prepare_buildah() {
   need_root "building images without a Docker engine"
   command -v buildah >/dev/null || fail "buildah is missing; run e2e/cluster/install-packages"
   prepare_storage
-  base_archive=$("$IMAGES/base/build")
-  buildah rm --all >/dev/null
+  buildah rm --all >/dev/null # working containers of a build that was killed
   local tag
   tag=localhost/$(basename "$base_archive" .tar)
   buildah inspect --type image "$tag" >/dev/null 2>&1 || step "base image into the storage" load_base "$tag"

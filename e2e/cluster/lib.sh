@@ -60,13 +60,16 @@ lock() {
   flock 9
 }
 
+unlock() { exec 9>&-; }
+
 # Part of the key of every Go program: to be increased when build-tools builds them in another way.
-TOOLS_REVISION=1
+TOOLS_REVISION=2
 
 # tool_key TOOL: what the binaries of e2e/tools/TOOL depend on, as a short hash.
 tool_key() {
   local folder=$REPOSITORY/e2e/tools/$1
   [ -f "$folder/go.sum" ] || fail "e2e/tools/$1 has no go.sum; run 'go mod tidy' there"
+  command -v go >/dev/null || fail "Go is not on the PATH; install Go 1.26 or later (https://go.dev/dl)"
   { cat "$folder/go.mod" "$folder/go.sum"; echo "$TOOLS_REVISION"; go env GOVERSION GOARCH; } | sha256sum | cut -c1-16
 }
 

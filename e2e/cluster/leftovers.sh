@@ -1,0 +1,118 @@
+# shellcheck shell=bash
+# Takes away all that a cluster of ours puts on the machine, also where its records are lost: what down does, and up before a
+# start from nothing. Sourced after process.sh, settings.sh, cgroups.sh, parts.sh.
+
+# Bits of kernel configuration that the kubelet, kube-proxy or we set.
+KERNEL_SETTINGS=(net/ipv4/ip_forward net/ipv4/conf/all/route_localnet net/bridge/bridge-nf-call-iptables vm/overcommit_memory
+  vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys kernel/keys/root_maxbytes)
+
+remember_kernel_settings() {
+  local setting
+  [ ! -f "$RUN/kernel-settings" ] || return 0
+  for setting in "${KERNEL_SETTINGS[@]}"; do
+    [ ! -r "/proc/sys/$setting" ] || echo "$setting $(<"/proc/sys/$setting")"
+  done >"$RUN/kernel-settings.new"
+  mv "$RUN/kernel-settings.new" "$RUN/kernel-settings"
+}
+
+restore_kernel_settings() {
+  local setting value
+  [ -f "$RUN/kernel-settings" ] || return 0
+  while read -r setting value; do
+    [ "$(<"/proc/sys/$setting")" = "$value" ] || echo "$value" >"/proc/sys/$setting" || true
+  done <"$RUN/kernel-settings"
+}
+
+# Who restarts others goes first: kubelet and controllers, then pods, then what they need.
+end_all_processes() {
+  local part pid programs='etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kube-proxy|kubelet|containerd|containerd-shim-runc-v2|bash|kubectl|jq|sleep'
+  for part in kubelet volume-provisioner kube-proxy scheduler controller-manager; do stop_part "$part" 10; done
+  for pid in $(marked_pids '.*' kubelet); do end_process "$pid" 10; done
+  kill_cgroup
+  # A shim leaves by itself once containerd has deleted its task, which will not happen now.
+  for pid in $(marked_pids '.*' containerd-shim-runc-v2); do kill -KILL "$pid" 2>/dev/null || true; done
+  for part in containerd apiserver etcd; do stop_part "$part" 15; done
+  for pid in $(marked_pids '.*' "$programs"); do end_process "$pid" 5; done
+  kill_cgroup
+}
+
+# The state folders' mounts, by the names of the two folders inside of them, wherever they are.
+unmount_all() {
+  local point
+  awk '$5 ~ /\/aiops-(kubelet|containerd)\// {print $5}' /proc/self/mountinfo | sort -r | while read -r point; do
+    point=$(printf '%b' "$point") # spaces are written as \040
+    umount "$point" 2>/dev/null || umount --lazy "$point" || say "  $point cannot be unmounted"
+  done
+}
+
+remove_links() {
+  local link
+  for link in $(ip -o link show master "$POD_BRIDGE" 2>/dev/null | awk -F': ' '{print $2}' | cut -d@ -f1); do ip link delete "$link" 2>/dev/null || true; done
+  for link in "$POD_BRIDGE" "$NODE_BRIDGE"; do
+    if ip link show "$link" >/dev/null 2>&1; then ip link delete "$link"; fi
+  done
+}
+
+# remove_chains COMMAND (iptables or ip6tables): the chains KUBE-* and CNI-* and the rules that lead to them; all else stays.
+remove_chains() {
+  local table
+  command -v "$1" >/dev/null || return 0
+  for table in filter nat mangle; do
+    "$1-save" -t "$table" 2>/dev/null | awk -v table="$table" '
+      $1 ~ /^:(KUBE|CNI)-/ { chain = substr($1, 2); chains[chain] = 1 }
+      $1 == "-A" && $2 !~ /^(KUBE|CNI)-/ && / -j (KUBE|CNI)-/ { rules[++count] = "-D" substr($0, 3) }
+      END {
+        print "*" table
+        for (chain in chains) print ":" chain " - [0:0]"
+        for (i = 1; i <= count; i++) print rules[i]
+        for (chain in chains) print "-X " chain
+        print "COMMIT"
+      }' | "$1-restore" --wait 10 --noflush || say "  the chains KUBE-* and CNI-* of $1's table $table could not be removed"
+  done
+}
+
+remove_files() {
+  local socket link
+  # Where containerd's shims listen is not configurable; a socket that no process listens on is dead.
+  for socket in /run/containerd/s/*; do
+    [ -S "$socket" ] || continue
+    ss -xlH src "$socket" | grep -q . || rm -f "$socket"
+  done
+  rmdir /run/containerd/s /run/containerd/fifo /run/containerd 2>/dev/null || true
+  rm -rf /var/lib/cni/results/"$POD_NETWORK"-*
+  rmdir /var/lib/cni/results /var/lib/cni/cache /var/lib/cni 2>/dev/null || true
+  # The kubelet links every container's log there, for collectors.
+  for link in /var/log/containers/*.log; do
+    if [ -L "$link" ] && [[ $(readlink "$link") == */pod-logs/* ]]; then rm -f "$link"; fi
+  done
+  rmdir /var/log/containers 2>/dev/null || true
+}
+
+# remove_everything: after it, nothing of a cluster of ours is on the machine, but for the state folder.
+remove_everything() {
+  end_all_processes
+  unmount_all
+  remove_links
+  remove_chains iptables
+  remove_chains ip6tables
+  remove_cgroup
+  remove_files
+  restore_kernel_settings
+  rm -rf "$RUN"
+  # Addresses that pods held; there are no pods now.
+  [ -z "${STATE:-}" ] || rm -rf "$STATE/pod-addresses" "$CONTAINERD_ROOT/state" "$CONTAINERD_ROOT/runc" "$CONTAINERD_SOCKET"*
+}
+
+# anything_left: whether some of it is there, and says what.
+anything_left() {
+  local found=()
+  [ ! -d "$RUN" ] || found+=("records of $(cat "$RUN/state-folder" 2>/dev/null || echo 'an unknown state folder')")
+  [ -z "$(marked_pids '.*' 'etcd|kube-.*|kubelet|containerd.*')" ] || found+=(processes)
+  ! ip link show "$POD_BRIDGE" >/dev/null 2>&1 || found+=("bridge $POD_BRIDGE")
+  ! ip link show "$NODE_BRIDGE" >/dev/null 2>&1 || found+=("bridge $NODE_BRIDGE")
+  ! grep -qE '/aiops-(kubelet|containerd)/' /proc/self/mountinfo || found+=(mounts)
+  ! { iptables-save; ip6tables-save; } 2>/dev/null | grep -qE '^:(KUBE|CNI)-' || found+=("iptables chains")
+  [ -z "$(pids_in_cgroup)" ] || found+=("processes of pods")
+  [ ${#found[@]} != 0 ] || return 1
+  printf '%s; ' "${found[@]}" | sed 's/; $/\n/'
+}
