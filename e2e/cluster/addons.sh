@@ -3,7 +3,9 @@
 
 ADDON_IMAGES=(pause coredns metrics-server)
 
-kube() { "$(tool_folder kubernetes)/kubectl" --kubeconfig "$ADMIN_KUBECONFIG" "$@"; }
+KUBECTL=$(tool_folder kubernetes)/kubectl
+
+kube() { "$KUBECTL" --kubeconfig "$ADMIN_KUBECONFIG" "$@"; }
 
 # The cluster's own images have their fixed names, whatever those of the product are to be.
 addon_images() { env -u IMAGE_REGISTRY -u IMAGE_TAG "$REPOSITORY/images/$1" "${@:2}" "${ADDON_IMAGES[@]}"; }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The cluster's certificates and kubeconfigs. Made when missing, changed or about to expire. Sourced by up.
+# The cluster's certificates and kubeconfigs. Made when missing, changed or about to expire. Sourced by up after configuration.sh.
 
 RENEW_BEFORE=$((7 * 24 * 3600))
 LIFETIME_DAYS=365
@@ -53,8 +53,7 @@ make_certificates() {
 
 # make_kubeconfig FILE CERTIFICATE
 make_kubeconfig() {
-  local new=$1.new
-  (umask 077 && cat >"$new") <<EOF_KUBECONFIG
+  replace_file "$1" <<EOF_KUBECONFIG
 apiVersion: v1
 kind: Config
 current-context: aiops
@@ -72,7 +71,6 @@ users:
       client-certificate-data: $(base64 -w0 "$PKI/$2.crt")
       client-key-data: $(base64 -w0 "$PKI/$2.key")
 EOF_KUBECONFIG
-  mv "$new" "$1"
 }
 
 make_kubeconfigs() {

@@ -1,6 +1,12 @@
 # shellcheck shell=bash
 # Writes the configuration files of containerd, its network plugins, kubelet and kube-proxy. Sourced by up.
 
+# replace_file FILE: with what comes in, unless that is what is there: kube-proxy ends when its file is written to.
+replace_file() {
+  (umask 077 && cat >"$1.new")
+  if cmp -s "$1.new" "$1"; then rm "$1.new"; else mv "$1.new" "$1"; fi
+}
+
 write_configuration() {
   mkdir -p "$CONFIGURATION/cni" "$LOGS" "$STATE/volumes" "$STATE/pod-logs"
   write_resolver
@@ -13,13 +19,13 @@ write_configuration() {
 # Pods with the node's own DNS (CoreDNS is one) get the machine's name servers, but for those on its loopback, which is
 # another one inside of a pod.
 write_resolver() {
-  { grep -E '^nameserver' /etc/resolv.conf || true; } | grep -vE 'nameserver +(127\.|::1)' >"$CONFIGURATION/resolv.conf" || true
+  awk '$1 == "nameserver" && $2 !~ /^(127\.|::1)/' /etc/resolv.conf | replace_file "$CONFIGURATION/resolv.conf"
 }
 
 write_containerd() {
   local snapshotter=native
   if filesystem_takes_overlays "$STATE"; then snapshotter=overlayfs; fi
-  cat >"$CONFIGURATION/containerd.toml" <<EOF_CONTAINERD
+  replace_file "$CONFIGURATION/containerd.toml" <<EOF_CONTAINERD
 version = 2
 root = "$CONTAINERD_ROOT/root"
 state = "$CONTAINERD_ROOT/state"
@@ -46,7 +52,7 @@ EOF_CONTAINERD
 }
 
 write_pod_network() {
-  cat >"$CONFIGURATION/cni/10-$POD_NETWORK.conflist" <<EOF_CNI
+  replace_file "$CONFIGURATION/cni/10-$POD_NETWORK.conflist" <<EOF_CNI
 {
   "cniVersion": "0.4.0",
   "name": "$POD_NETWORK",
@@ -62,7 +68,7 @@ EOF_CNI
 
 # No image comes from a registry, so none may be collected; eviction waits until the disk is really full.
 write_kubelet() {
-  cat >"$CONFIGURATION/kubelet.yaml" <<EOF_KUBELET
+  replace_file "$CONFIGURATION/kubelet.yaml" <<EOF_KUBELET
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 address: $NODE_ADDRESS
@@ -100,7 +106,7 @@ EOF_KUBELET
 write_kube_proxy() {
   local masquerade_all=true
   [ ! -e /proc/sys/net/bridge/bridge-nf-call-iptables ] || masquerade_all=false
-  cat >"$CONFIGURATION/kube-proxy.yaml" <<EOF_PROXY
+  replace_file "$CONFIGURATION/kube-proxy.yaml" <<EOF_PROXY
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 bindAddress: $NODE_ADDRESS

@@ -26,12 +26,12 @@ restore_kernel_settings() {
 # Who restarts others goes first: kubelet and controllers, then pods, then what they need.
 end_all_processes() {
   local part pid programs='etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kube-proxy|kubelet|containerd|containerd-shim-runc-v2|bash|kubectl|jq|sleep'
-  for part in kubelet volume-provisioner kube-proxy scheduler controller-manager; do stop_part "$part" 10; done
+  for part in kubelet volume-provisioner kube-proxy scheduler controller-manager; do stop_part "$part"; done
   for pid in $(marked_pids '.*' kubelet); do end_process "$pid" 10; done
   kill_cgroup
   # A shim leaves by itself once containerd has deleted its task, which will not happen now.
   for pid in $(marked_pids '.*' containerd-shim-runc-v2); do kill -KILL "$pid" 2>/dev/null || true; done
-  for part in containerd apiserver etcd; do stop_part "$part" 15; done
+  for part in containerd apiserver etcd; do stop_part "$part"; done
   for pid in $(marked_pids '.*' "$programs"); do end_process "$pid" 5; done
   kill_cgroup
 }

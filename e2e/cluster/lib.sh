@@ -46,7 +46,7 @@ wait_until() {
       say "  waiting for $text (at most $limit s)"
       said=yes
     fi
-    sleep 0.2
+    sleep 0.3
   done
 }
 

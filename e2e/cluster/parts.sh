@@ -73,7 +73,7 @@ part_programs() {
 # end_strays PART
 end_strays() {
   local pid
-  for pid in $(marked_pids "$1" "$(part_programs "$1")"); do end_process "$pid" 20; done
+  for pid in $(marked_pids "$1" "$(part_programs "$1")"); do end_process "$pid" "$(grace_seconds "$1")"; done
 }
 
 # part_ready PART: whether it does its work, not only whether it runs.
@@ -98,7 +98,7 @@ start_part() {
   if pid=$(recorded_pid "$part"); then
     if [ "$(recorded_signature "$part")" = "$signature" ]; then return; fi
     say "  $part: its configuration changed; restarting it"
-    end_process "$pid" 20
+    end_process "$pid" "$(grace_seconds "$part")"
   fi
   # One that an `up` started and was killed before it could record it, or the children of a part that was killed.
   end_strays "$part"
@@ -118,9 +118,11 @@ await_part() {
   unset -f still_possible
 }
 
-# stop_part PART GRACE_SECONDS
+# The API server would wait a minute for its clients to end their watches; it keeps nothing that could be lost.
+grace_seconds() { if [ "$1" = apiserver ]; then echo 3; else echo 20; fi; }
+
 stop_part() {
   local pid
-  if pid=$(recorded_pid "$1"); then end_process "$pid" "$2"; fi
+  if pid=$(recorded_pid "$1"); then end_process "$pid" "$(grace_seconds "$1")"; fi
   rm -f "$RUN/$1.process"
 }
