@@ -106,14 +106,6 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         server.stop()
 
 
-@pytest.fixture
-def own_mlflow(tmp_path: Path) -> Iterator[Server]:
-    """A server of the test's own, not yet started."""
-    server = mlflow_process(tmp_path)
-    yield server
-    server.stop()
-
-
 @pytest.fixture(scope="session")
 def commands(mlflow_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Commands:
     """The trainer's commands against the session's MLflow."""

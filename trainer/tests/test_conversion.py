@@ -12,13 +12,14 @@ import mlflow
 import numpy
 import pytest
 from harness import Commands, answer_in_batches
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
 from safetensors.numpy import save_file
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LinearRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.semi_supervised import LabelPropagation
 from sklearn.tree import DecisionTreeClassifier
 
 Log = Callable[..., tuple[str, str]]
@@ -71,9 +72,10 @@ def no_change(rows: numpy.ndarray) -> numpy.ndarray:
     [
         (
             make_pipeline(FunctionTransformer(no_change), LinearRegression()),
-            "UnsupportedOperator",
-            ["FunctionTransformer", "ONNX"],
+            "ConversionFailed",
+            ["skl2onnx cannot convert LinearRegression", "FunctionTransformer"],
         ),
+        (LabelPropagation(), "UnsupportedOperator", ["LabelPropagation", "no ONNX counterpart"]),
         (RidgeClassifier(), "ConversionFailed", ["RidgeClassifier has no predict_proba"]),
         (KMeans(n_clusters=2), "ConversionFailed", ["KMeans is neither a classifier nor a regressor"]),
     ],

@@ -10,6 +10,7 @@ from typing import Any
 import mlflow
 import numpy
 import onnx
+import pandas
 import pytest
 from harness import Commands, Converted, answer_in_batches, logged_dataset, model_id
 from mlflow.entities import Run
@@ -212,3 +213,29 @@ def test_scaled_estimators_are_trained_behind_a_scaler(
         loaded = mlflow.sklearn.load_model(f"models:/{model_id(published(estimator).run)}")
         scaled = estimator.startswith(("MLP", "Linear", "Logistic"))
         assert hasattr(loaded, "steps") == scaled, estimator
+
+
+@pytest.mark.parametrize("builtin", ["breast-cancer", "iris"])
+def test_a_forest_breaks_ties_as_the_original(builtin: str, commands: Commands, tmp_path: Path) -> None:
+    # An even number of fully grown trees: votes are whole numbers, and often equal.
+    run = commands.train(
+        {
+            "estimator": "RandomForestClassifier",
+            "dataset": {"builtin": builtin},
+            "parameters": {"n_estimators": "20"},
+        }
+    )
+    session = commands.convert(run.info.run_id, model_id(run)).session()
+    path = commands.client().download_artifacts(run.info.run_id, "evaluation/holdout.safetensors", str(tmp_path))
+    ranges = load_file(path)
+    random = numpy.random.default_rng(1)
+    rows = random.uniform(ranges["minimum"], ranges["maximum"], (3000, len(ranges["minimum"]))).astype(numpy.float32)
+    mlflow.set_tracking_uri(commands.tracking_uri)
+    original = mlflow.sklearn.load_model(f"models:/{model_id(run)}")
+    table = pandas.DataFrame(rows.astype(numpy.float64), columns=original.feature_names_in_)
+    votes = numpy.sort(original.predict_proba(table), axis=1)
+    assert (votes[:, -1] == votes[:, -2]).sum() > 30
+    for batch in (1, 3000):
+        labels, probabilities = answer_in_batches(session, rows, batch)
+        numpy.testing.assert_array_equal(labels, original.predict(table))
+        numpy.testing.assert_allclose(probabilities, original.predict_proba(table), atol=1e-7)

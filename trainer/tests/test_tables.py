@@ -42,7 +42,7 @@ def test_text_classes_keep_their_names_to_the_served_label(kind: str, commands: 
     else:
         table.to_parquet(path)
     run = commands.train(specification(path))
-    assert run.data.metrics["accuracy"] > 0.8
+    assert run.data.metrics["accuracy"] > 0.7
     assert run.data.params["dataset"] == str(path)
     assert logged_dataset(run).name == f"churn.{kind}"
 
@@ -72,7 +72,7 @@ def test_every_classifier_learns_text_classes(estimator: str, commands: Commands
     [
         (lambda yes: yes, ["false", "true"], [0, 1]),
         (lambda yes: yes.astype(float) + 1, ["1", "2"], [1, 2]),
-        (lambda yes: numpy.where(yes, 7, "unknown").astype(object), ["7", "unknown"], ["7", "unknown"]),
+        (lambda yes: [7 if value else "unknown" for value in yes], ["7", "unknown"], ["7", "unknown"]),
     ],
     ids=["booleans", "whole floats", "numbers among text"],
 )

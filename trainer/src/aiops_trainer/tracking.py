@@ -87,7 +87,7 @@ class TrackedRun:
     def finished_model(self) -> str | None:
         """Id of the model that an earlier pod logged completely, which it does last of all.
 
-        What earlier pods left incomplete is deleted, so that a run has one model however often its pod was killed.
+        What earlier pods left incomplete is marked as failed: of a run, one model is READY however often its pod died.
         """
         import mlflow
         from mlflow.entities import LoggedModelStatus
@@ -102,11 +102,11 @@ class TrackedRun:
             except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise
-                continue  # deleted by an earlier pod: the run keeps the reference
+                continue  # somebody deleted it: the run keeps the reference
             if model.status == LoggedModelStatus.READY and model.name == MODEL_NAME:
                 finished = str(model.model_id)
-            elif model.status != LoggedModelStatus.READY:
-                client.delete_logged_model(model.model_id)
+            elif model.status == LoggedModelStatus.PENDING:
+                client.finalize_logged_model(model.model_id, LoggedModelStatus.FAILED)
         return finished
 
     def log_parameters(self, parameters: Mapping[str, str]) -> None:
@@ -129,8 +129,9 @@ class TrackedRun:
         table = dataset.features.assign(**{dataset.target_name: dataset.target.to_numpy()})
         builtin = dataset.source.startswith("sklearn:")
         with warnings.catch_warnings():
-            # MLflow hints that integer columns could not be missing: none are, missing values are refused.
-            warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer column")
+            # Hints about integer columns that could not hold missing values, which are refused, and about paths that
+            # are files as well as artifacts.
+            warnings.simplefilter("ignore", UserWarning)
             described = from_pandas(
                 table,
                 source=CodeDatasetSource(tags={"mlflow.source.name": dataset.source}) if builtin else dataset.source,
@@ -138,7 +139,7 @@ class TrackedRun:
                 name=dataset.name,
                 digest=dataset.digest[:MAXIMUM_DIGEST_LENGTH],
             )
-        mlflow.log_input(described, context="training")
+            mlflow.log_input(described, context="training")
 
     def log_figure(self, figure: Figure, path: str) -> None:
         import mlflow
@@ -177,7 +178,7 @@ def download_artifact(uri: str, run_id: str, path: str, folder: Path) -> Path | 
     """The run's artifact as a file in `folder`, or None where the run has no such artifact."""
     import mlflow
 
-    with mlflow_failures(uri, Reason.RUN_NOT_FOUND, f"run {run_id}"):
+    with mlflow_failures(uri, Reason.MODEL_NOT_FOUND, f"run {run_id}"):
         client = mlflow.MlflowClient()
         parent = str(Path(path).parent)
         if path not in {artifact.path for artifact in client.list_artifacts(run_id, parent)}:

@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from aiops_trainer.conversion import graph
 from aiops_trainer.conversion.converter import Converter
+from aiops_trainer.conversion.forest import count_votes_exactly, is_forest
 from aiops_trainer.errors import Reason, TrainerError, shortened
 from aiops_trainer.trainers.trainer import Task
 
@@ -34,8 +35,8 @@ class SklearnConverter(Converter):
                 Reason.CONVERSION_FAILED,
                 f"the model cannot be loaded, most often because it needs other versions than this image has: {error}",
             ) from error
-        final = self._model.steps[-1][1] if isinstance(self._model, Pipeline) else self._model
-        self.estimator = type(final).__name__
+        self._final = self._model.steps[-1][1] if isinstance(self._model, Pipeline) else self._model
+        self.estimator = type(self._final).__name__
         self.task = self._checked_task()
         self.feature_count = int(getattr(self._model, "n_features_in_", 0))
         if self.feature_count < 1:
@@ -74,7 +75,9 @@ class SklearnConverter(Converter):
                     target_opset=dict(graph.OPSET),
                     options={"zipmap": False} if classification else None,
                 )
-        except (MissingConverter, MissingShapeCalculator) as error:
+            if is_forest(self._final):
+                count_votes_exactly(converted.graph, self._final)
+        except (MissingConverter, MissingShapeCalculator, NotImplementedError) as error:
             raise TrainerError(
                 Reason.UNSUPPORTED_OPERATOR,
                 f"a step of {self.estimator} has no ONNX counterpart in skl2onnx: "

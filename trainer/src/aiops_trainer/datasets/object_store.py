@@ -37,8 +37,8 @@ def download(uri: str, destination: Path, environment: Mapping[str, str], patien
         )
     endpoint = environment.get("AWS_ENDPOINT_URL_S3") or None
     shown_endpoint = endpoint or "AWS S3 (AWS_ENDPOINT_URL_S3 is not set)"
-    client = store_client(endpoint, environment)
     try:
+        client = store_client(endpoint, environment)
         keep_trying(
             lambda: fetch(client, bucket, key, destination),
             until_answer=(NoAnswerError,),
