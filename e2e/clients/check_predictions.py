@@ -1,7 +1,7 @@
 """Asks a served classifier for all held-out rows over every front, and compares with scikit-learn's own answers.
 
-The model and the rows are loaded from MLflow, the answers come from unmodified clients: tritonclient over HTTP (JSON and
-binary tensors) and gRPC, KServe's Python client over HTTP and gRPC, and plain REST.
+The model and the rows are loaded from MLflow, the answers come from unmodified clients: tritonclient over HTTP (JSON
+and binary tensors) and gRPC, KServe's Python client over HTTP and gRPC, and plain REST.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import numpy
 import tritonclient.grpc
 import tritonclient.http
 from mlflow import MlflowClient
-from rest import predict_rows
 from safetensors.numpy import load_file
 from sklearn.datasets import load_breast_cancer
+
+from rest import predict_rows
 
 TOLERANCE = 1e-5
 Answers = tuple[numpy.ndarray, numpy.ndarray]
@@ -96,7 +97,9 @@ def difference(answers: Answers, labels: numpy.ndarray, probabilities: numpy.nda
         return f"shapes {got_labels.shape} and {got_probabilities.shape}, not {labels.shape} and {probabilities.shape}"
     wrong = numpy.flatnonzero(got_labels != labels)
     if wrong.size:
-        return f"{wrong.size} labels differ, the first in row {wrong[0]}: {got_labels[wrong[0]]}, not {labels[wrong[0]]}"
+        return (
+            f"{wrong.size} labels differ, the first in row {wrong[0]}: {got_labels[wrong[0]]}, not {labels[wrong[0]]}"
+        )
     largest = float(numpy.abs(got_probabilities - probabilities).max())
     return "" if largest <= TOLERANCE else f"probabilities differ by up to {largest}, more than {TOLERANCE}"
 
@@ -114,6 +117,7 @@ def main() -> None:
     original = logged_model(client, arguments.run_id)
     labels, probabilities = original.predict(rows), original.predict_proba(rows)
 
+    classes = [str(name) for name in load_breast_cancer().target_names]  # REST answers names, not 0 and 1
     http, grpc, model = arguments.http, arguments.grpc, arguments.model
     fronts: dict[str, Callable[[], Answers]] = {
         "HTTP v2, JSON, tritonclient": lambda: over_triton_http(http, model, rows, binary=False),
@@ -121,7 +125,7 @@ def main() -> None:
         "gRPC v2, tritonclient": lambda: over_triton_grpc(grpc, model, rows),
         "HTTP v2, KServe's client": lambda: over_kserve(http, grpc, model, rows, use_grpc=False),
         "gRPC v2, KServe's client": lambda: over_kserve(http, grpc, model, rows, use_grpc=True),
-        "REST": lambda: predict_rows(f"http://{arguments.rest}", model, rows.tolist()),
+        "REST": lambda: predict_rows(f"http://{arguments.rest}", model, rows.tolist(), classes),
     }
     problems = {}
     for front, ask in fronts.items():

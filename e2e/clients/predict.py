@@ -6,10 +6,11 @@ import argparse
 import json
 
 import numpy
-import rest
 import tritonclient.grpc
 import tritonclient.http
 from sklearn.datasets import load_breast_cancer
+
+import rest
 
 
 def over_tritonclient(module, address: str, model: str, row: numpy.ndarray) -> str:
@@ -17,7 +18,9 @@ def over_tritonclient(module, address: str, model: str, row: numpy.ndarray) -> s
     tensor = module.InferInput("features", [1, row.size], "FP32")
     tensor.set_data_from_numpy(row.reshape(1, -1))
     answer = client.infer(model, [tensor])
-    version = answer.get_response().model_version if module is tritonclient.grpc else answer.get_response()["model_version"]
+    version = (
+        answer.get_response().model_version if module is tritonclient.grpc else answer.get_response()["model_version"]
+    )
     return (
         f"model_version {version}, label {answer.as_numpy('label').tolist()}, "
         f"probabilities {numpy.round(answer.as_numpy('probabilities'), 4).tolist()}"

@@ -22,10 +22,12 @@ def main() -> None:
     aliases = client.get_registered_model(arguments.model).aliases
     versions = client.search_model_versions(f"name = '{arguments.model}'")
     print(
-        json.dumps({
-            "aliases": {alias: str(version) for alias, version in aliases.items()},
-            "stages": {str(version.version): version.current_stage for version in versions},
-        })
+        json.dumps(
+            {
+                "aliases": {alias: str(version) for alias, version in aliases.items()},
+                "stages": {str(version.version): version.current_stage for version in versions},
+            }
+        )
     )
 
 

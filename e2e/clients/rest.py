@@ -24,8 +24,11 @@ def predict(url: str, model: str, rows: list[list[float]]) -> dict[str, Any]:
         raise RuntimeError(f"{request.full_url}: {error.code} {error.read()[:500].decode(errors='replace')}") from error
 
 
-def predict_rows(url: str, model: str, rows: list[list[float]]) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Labels and probabilities of all rows."""
+def predict_rows(
+    url: str, model: str, rows: list[list[float]], classes: list[str]
+) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Labels, as positions in `classes`, and probabilities in the order of `classes`, of all rows."""
     predictions = predict(url, model, rows)["predictions"]
-    labels = numpy.array([prediction["label"] for prediction in predictions])
-    return labels, numpy.array([list(prediction["probabilities"].values()) for prediction in predictions])
+    labels = numpy.array([classes.index(prediction["label"]) for prediction in predictions])
+    probabilities = [[prediction["probabilities"][name] for name in classes] for prediction in predictions]
+    return labels, numpy.array(probabilities)

@@ -13,8 +13,6 @@ use tokio::sync::OnceCell;
 
 use crate::network::{self, Address};
 
-/// Namespace of the release.
-pub const RELEASE_NAMESPACE: &str = "aiops";
 /// Name of the release, and prefix of what it made.
 pub const RELEASE: &str = "aiops";
 /// Secret with the object store's credentials.
@@ -24,6 +22,8 @@ pub const OBJECT_STORE_SECRET: &str = "aiops-object-store";
 pub struct Cluster {
     /// The client.
     pub client: Client,
+    /// Namespace of the release: RELEASE_NAMESPACE, or aiops.
+    pub release_namespace: String,
     kubeconfig: PathBuf,
     services_reachable: OnceCell<bool>,
 }
@@ -44,8 +44,12 @@ impl Cluster {
         config.read_timeout = Some(Duration::from_secs(30));
         config.connect_timeout = Some(Duration::from_secs(5));
         let client = Client::try_from(config).context("the client of the cluster cannot be made")?;
+        let release_namespace = std::env::var("RELEASE_NAMESPACE")
+            .ok()
+            .filter(|name| !name.is_empty());
         Ok(Self {
             client,
+            release_namespace: release_namespace.unwrap_or_else(|| "aiops".into()),
             kubeconfig,
             services_reachable: OnceCell::new(),
         })
@@ -53,15 +57,16 @@ impl Cluster {
 
     /// Says what to install where the product is not there.
     pub async fn require_release(&self) -> Result<()> {
+        let namespace = &self.release_namespace;
         let name = format!("{RELEASE}-mlflow");
-        let found = self.api::<Service>(RELEASE_NAMESPACE).get_opt(&name).await;
+        let found = self.api::<Service>(&self.release_namespace).get_opt(&name).await;
         if found
             .with_context(|| format!("the cluster of {} does not answer", self.kubeconfig.display()))?
             .is_none()
         {
             bail!(
-                "there is no Service {RELEASE_NAMESPACE}/{name}: install charts/aiops-crds and charts/aiops as \
-                 release {RELEASE} in namespace {RELEASE_NAMESPACE}, with its embedded stores"
+                "there is no Service {namespace}/{name}: install charts/aiops-crds and charts/aiops as \
+                 release {RELEASE} in namespace {namespace}, with its embedded stores"
             );
         }
         Ok(())
@@ -104,18 +109,18 @@ impl Cluster {
 
     /// MLflow's address. Kept by the caller as long as it is used.
     pub async fn mlflow_address(&self) -> Result<Address> {
-        self.address(RELEASE_NAMESPACE, &format!("{RELEASE}-mlflow"), 5000)
+        self.address(&self.release_namespace, &format!("{RELEASE}-mlflow"), 5000)
             .await
     }
 
     /// The variables with which clients on this machine reach the object store at `address`.
     pub async fn object_store_variables(&self, address: &Address) -> Result<Vec<(String, String)>> {
         let secret = self
-            .api::<Secret>(RELEASE_NAMESPACE)
+            .api::<Secret>(&self.release_namespace)
             .get(OBJECT_STORE_SECRET)
             .await;
-        let secret = secret
-            .with_context(|| format!("Secret {RELEASE_NAMESPACE}/{OBJECT_STORE_SECRET} cannot be read"))?;
+        let secret =
+            secret.with_context(|| format!("Secret {OBJECT_STORE_SECRET} of the release cannot be read"))?;
         let data: BTreeMap<_, _> = secret.data.unwrap_or_default();
         let mut variables = Vec::new();
         for key in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {

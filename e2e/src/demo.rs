@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use kube::Api;
 use serde_json::json;
 
-use crate::cluster::{Cluster, RELEASE, RELEASE_NAMESPACE};
+use crate::cluster::{Cluster, RELEASE};
 use crate::conditions::{Conditioned, describe, is_final};
 use crate::programs::Programs;
 use crate::progress::{Progress, print_line};
@@ -199,13 +199,14 @@ impl Demo {
 
     /// Addresses that answer from here, or the commands that make them answer.
     async fn show_addresses(&self) -> Result<()> {
+        let release = self.cluster.release_namespace.as_str();
         let inference = format!("{SERVICE}-inference");
         let mlflow = format!("{RELEASE}-mlflow");
         let minio = format!("{RELEASE}-minio");
         print_line("\nAddresses:");
         for (what, namespace, service, port, path) in [
-            ("MLflow", RELEASE_NAMESPACE, &mlflow, 5000, ""),
-            ("MinIO console", RELEASE_NAMESPACE, &minio, 9001, ""),
+            ("MLflow", release, &mlflow, 5000, ""),
+            ("MinIO console", release, &minio, 9001, ""),
             ("REST", NAMESPACE, &inference, 8080, ""),
             ("HTTP v2", NAMESPACE, &inference, 8000, "/v2"),
             ("gRPC v2", NAMESPACE, &inference, 8001, ""),
@@ -221,7 +222,7 @@ impl Demo {
             });
         }
         print_line(&format!(
-            "\nMinIO's user and password: kubectl -n {RELEASE_NAMESPACE} get secret aiops-object-store -o jsonpath='{{.data}}', in Base64"
+            "\nMinIO's user and password: kubectl -n {release} get secret aiops-object-store -o jsonpath='{{.data}}', in Base64"
         ));
         Ok(())
     }

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use kube::ResourceExt as _;
 use kube::api::{ListParams, LogParams};
 
-use crate::cluster::{Cluster, RELEASE_NAMESPACE};
+use crate::cluster::Cluster;
 use crate::conditions::{Conditioned, describe};
 use crate::wait::shortened;
 
@@ -25,7 +25,7 @@ pub async fn diagnose(cluster: &Cluster, namespace: &str) -> String {
     let _ = writeln!(text, "--- operator");
     pods(
         cluster,
-        RELEASE_NAMESPACE,
+        &cluster.release_namespace,
         "app.kubernetes.io/component=operator",
         &mut text,
     )

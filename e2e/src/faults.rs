@@ -12,7 +12,7 @@ use kube::core::NamespaceResourceScope;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::cluster::{RELEASE, RELEASE_NAMESPACE};
+use crate::cluster::RELEASE;
 use crate::scenario::Context;
 use crate::wait::Seen;
 
@@ -65,7 +65,7 @@ impl Context {
             Part::Minio => self.scale_object::<StatefulSet>(&name, replicas).await?,
         }
         let wanted = usize::try_from(replicas)?;
-        let pods = self.cluster.api::<Pod>(RELEASE_NAMESPACE);
+        let pods = self.cluster.api::<Pod>(&self.cluster.release_namespace);
         let selector =
             ListParams::default().labels(&format!("app.kubernetes.io/component={}", part.component()));
         let state = if replicas == 0 { "gone" } else { "ready" };
@@ -90,7 +90,7 @@ impl Context {
         let change = Patch::Merge(json!({"spec": {"replicas": replicas}}));
         let scaled = self
             .cluster
-            .api::<Kind>(RELEASE_NAMESPACE)
+            .api::<Kind>(&self.cluster.release_namespace)
             .patch(name, &PatchParams::default(), &change)
             .await;
         scaled

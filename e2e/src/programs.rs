@@ -103,8 +103,10 @@ impl Programs {
     }
 
     async fn make_environment(&self) -> Result<String> {
-        let script = repository().join("e2e/clients/venv");
-        let written = successful("e2e/clients/venv", &[], self.run(&script, &[], &[], None).await?)?;
+        let script = repository().join("make/python-environment");
+        let arguments = ["clients", "e2e/clients/requirements.lock"];
+        let output = self.run(&script, &arguments, &[], None).await?;
+        let written = successful("make/python-environment", &arguments, output)?;
         Ok(written.trim().to_owned())
     }
 

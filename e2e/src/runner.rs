@@ -13,7 +13,7 @@ use kube::Api;
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use rand::Rng as _;
 
-use crate::cluster::{Cluster, OBJECT_STORE_SECRET, RELEASE_NAMESPACE};
+use crate::cluster::{Cluster, OBJECT_STORE_SECRET};
 use crate::diagnosis::diagnose;
 use crate::programs::Programs;
 use crate::progress::{Progress, print_line};
@@ -153,7 +153,7 @@ async fn create_namespace(context: &Context) -> Result<()> {
         .context("the scenario's namespace cannot be created")?;
     let source = context
         .cluster
-        .api::<Secret>(RELEASE_NAMESPACE)
+        .api::<Secret>(&context.cluster.release_namespace)
         .get(OBJECT_STORE_SECRET)
         .await;
     let copy = Secret {
@@ -162,7 +162,7 @@ async fn create_namespace(context: &Context) -> Result<()> {
             ..ObjectMeta::default()
         },
         data: source
-            .with_context(|| format!("Secret {RELEASE_NAMESPACE}/{OBJECT_STORE_SECRET} cannot be read"))?
+            .with_context(|| format!("Secret {OBJECT_STORE_SECRET} of the release cannot be read"))?
             .data,
         ..Secret::default()
     };

@@ -252,7 +252,10 @@ impl Context {
     }
 
     async fn object_store(&self, arguments: &[&str], input: Option<&[u8]>) -> Result<Vec<u8>> {
-        let address = self.cluster.address("aiops", "aiops-minio", 9000).await?;
+        let address = self
+            .cluster
+            .address(&self.cluster.release_namespace, "aiops-minio", 9000)
+            .await?;
         let variables = self.cluster.object_store_variables(&address).await?;
         self.programs
             .python("object_store.py", arguments, &variables, input)

@@ -2,13 +2,20 @@
 
 use anyhow::{Result, ensure};
 
-use crate::cluster::{RELEASE, RELEASE_NAMESPACE};
+use crate::cluster::RELEASE;
 use crate::scenario::{Context, Ended};
 
 pub async fn run(context: &Context) -> Result<Ended> {
     let told = context
         .programs
-        .helm(&["test", RELEASE, "-n", RELEASE_NAMESPACE, "--timeout", "5m"])
+        .helm(&[
+            "test",
+            RELEASE,
+            "-n",
+            &context.cluster.release_namespace,
+            "--timeout",
+            "5m",
+        ])
         .await?;
     ensure!(
         told.contains("Phase:          Succeeded"),
