@@ -199,8 +199,7 @@ mod tests {
             assert_eq!(
                 columns
                     .iter()
-                    .filter(|column| column.priority.unwrap_or(0) == 0)
-                    .last()
+                    .rfind(|column| column.priority.unwrap_or(0) == 0)
                     .unwrap()
                     .name,
                 "Age"

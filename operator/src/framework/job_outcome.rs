@@ -87,7 +87,7 @@ fn report(pods: &[Pod]) -> String {
     let succeeded = pods.iter().filter(|pod| phase(pod) == Some("Succeeded"));
     let main = succeeded.filter_map(|pod| pod.status.as_ref()?.container_statuses.as_ref()?.first());
     main.filter_map(|container| container.state.as_ref()?.terminated.as_ref()?.message.clone())
-        .last()
+        .next_back()
         .unwrap_or_default()
 }
 

@@ -13,6 +13,8 @@ mod replicas;
 mod resolve;
 mod serving_plan;
 mod status;
+#[cfg(test)]
+mod status_tests;
 mod validate;
 mod verdicts;
 mod watches;

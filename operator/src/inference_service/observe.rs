@@ -1,6 +1,6 @@
 //! Asks the pods what became of the serving plan.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
@@ -41,15 +41,12 @@ async fn report(pod: &Pod, address: IpAddr, http: &reqwest::Client) -> PodReport
     PodReport {
         pod: pod.metadata.name.clone().unwrap_or_default(),
         ready: is_ready(pod),
-        answer: ask(http, address).await,
+        answer: ask(http, SocketAddr::new(address, METRICS.number)).await,
     }
 }
 
-async fn ask(http: &reqwest::Client, address: IpAddr) -> Result<PodAnswer, String> {
-    let url = match address {
-        IpAddr::V4(address) => format!("http://{address}:{}/serving-plan", METRICS.number),
-        IpAddr::V6(address) => format!("http://[{address}]:{}/serving-plan", METRICS.number),
-    };
+async fn ask(http: &reqwest::Client, address: SocketAddr) -> Result<PodAnswer, String> {
+    let url = format!("http://{address}/serving-plan");
     let response = http.get(&url).timeout(TIMEOUT).send().await;
     let response = response.and_then(reqwest::Response::error_for_status);
     match response {
@@ -86,4 +83,73 @@ fn is_ready(pod: &Pod) -> bool {
         .into_iter()
         .flatten()
         .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::routing::get;
+
+    use super::super::serving_plan::PlanState;
+    use super::*;
+
+    /// A server that answers `/serving-plan` with `body`.
+    async fn pod_that_answers(body: &'static str) -> SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let routes = Router::new().route("/serving-plan", get(move || async move { body }));
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        address
+    }
+
+    fn client() -> reqwest::Client {
+        // Already installed by another test, or now: the same provider either way.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        reqwest::Client::new()
+    }
+
+    #[tokio::test]
+    async fn a_pods_answer_is_read() {
+        let address = pod_that_answers(r#"{"planSha256": "abc", "state": "Applied", "models": []}"#).await;
+        let answer = ask(&client(), address).await.unwrap();
+        assert_eq!(
+            (answer.plan_sha256.as_str(), answer.state),
+            ("abc", PlanState::Applied)
+        );
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_something_else_on_that_port_is_told_as_such() {
+        let address = pod_that_answers("<html>").await;
+        let error = ask(&client(), address).await.unwrap_err();
+        assert!(error.contains("answers something else"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_does_not_listen_is_told_with_its_address_and_the_cause() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let error = ask(&client(), address).await.unwrap_err();
+        assert!(
+            error.contains(&address.to_string()) && error.contains("refused"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn only_running_pods_that_stay_are_asked() {
+        let pod = |metadata: serde_json::Value, phase: &str| -> Pod {
+            let status = serde_json::json!({"phase": phase, "podIP": "fd00::7"});
+            serde_json::from_value(serde_json::json!({"metadata": metadata, "status": status})).unwrap()
+        };
+        let running = address_of_running(&pod(serde_json::json!({}), "Running")).unwrap();
+        assert_eq!(
+            SocketAddr::new(running, METRICS.number).to_string(),
+            "[fd00::7]:8002"
+        );
+        assert_eq!(address_of_running(&pod(serde_json::json!({}), "Pending")), None);
+        let leaving = serde_json::json!({"deletionTimestamp": "1970-01-01T00:00:00Z"});
+        assert_eq!(address_of_running(&pod(leaving, "Running")), None);
+    }
 }

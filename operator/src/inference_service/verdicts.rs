@@ -3,6 +3,7 @@
 use aiops_crds::{ConditionStatus, InferenceServiceReason as Reason};
 use k8s_openapi::api::apps::v1::Deployment;
 
+use super::build::METRICS;
 use super::observe::PodReport;
 use super::progress::Served;
 use super::resolve::{Resolution, ResolvedModel};
@@ -140,7 +141,8 @@ fn unapplied(report: &PodReport, served: &Served) -> Option<String> {
         Ok(answer) if answer.state == PlanState::Applied => None,
         Ok(answer) => Some(format!("pod {pod} loads {}", loading(answer))),
         Err(error) => Some(format!(
-            "pod {pod} does not say what it serves: {error}; see that the operator may reach port 8002 of the pods"
+            "pod {pod} does not say what it serves: {error}; see that no NetworkPolicy keeps the operator from port {} of the pods",
+            METRICS.number
         )),
     }
 }

@@ -135,7 +135,7 @@ async fn advance(
     if progress.registered.is_none() {
         match source::resolve(validated, context).await? {
             Ok(origin) => {
-                progress.registered = Some(registration::ensure(validated, &origin, context).await?)
+                progress.registered = Some(registration::ensure(validated, &origin, context).await?);
             }
             Err(not_ready) => {
                 progress.source_problem = Some(not_ready);

@@ -107,7 +107,7 @@ fn container(validated: &ValidatedInferenceService, configuration: &Configuratio
             [HTTP, GRPC, METRICS, REST]
                 .map(|port| ContainerPort {
                     name: Some(port.name.into()),
-                    container_port: port.number,
+                    container_port: port.number.into(),
                     protocol: Some("TCP".into()),
                     ..ContainerPort::default()
                 })

@@ -33,7 +33,7 @@ pub struct Port {
     /// Its name in both.
     pub name: &'static str,
     /// Its number in both.
-    pub number: i32,
+    pub number: u16,
     /// What is spoken there, for meshes and gateways.
     pub app_protocol: &'static str,
 }

@@ -23,7 +23,7 @@ pub fn build(validated: &ValidatedInferenceService) -> Service {
 fn port(port: Port) -> ServicePort {
     ServicePort {
         name: Some(port.name.into()),
-        port: port.number,
+        port: port.number.into(),
         target_port: Some(IntOrString::String(port.name.into())),
         // Sent although it is the default: server-side apply takes it as part of a port's key.
         protocol: Some("TCP".into()),
