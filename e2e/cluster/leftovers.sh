@@ -39,7 +39,7 @@ end_all_processes() {
 # The state folders' mounts, by the names of the two folders inside of them, wherever they are.
 unmount_all() {
   local point
-  awk '$5 ~ /\/aiops-(kubelet|containerd)\// {print $5}' /proc/self/mountinfo | sort -r | while read -r point; do
+  awk '$5 ~ /\/aiops-(kubelet|containerd)(\/|$)/ {print $5}' /proc/self/mountinfo | sort -r | while read -r point; do
     point=$(printf '%b' "$point") # spaces are written as \040
     umount "$point" 2>/dev/null || umount --lazy "$point" || say "  $point cannot be unmounted"
   done
@@ -79,13 +79,17 @@ remove_files() {
     ss -xlH src "$socket" | grep -q . || rm -f "$socket"
   done
   rmdir /run/containerd/s /run/containerd/fifo /run/containerd 2>/dev/null || true
-  rm -rf /var/lib/cni/results/"$POD_NETWORK"-*
+  # What the network plugins answered, which containerd keeps for each pod; ours name our network or our folder.
+  rm -f /var/lib/cni/results/"$POD_NETWORK"-*
+  grep -slF /aiops-containerd/ /var/lib/cni/results/* | xargs -r rm -f
   rmdir /var/lib/cni/results /var/lib/cni/cache /var/lib/cni 2>/dev/null || true
   # The kubelet links every container's log there, for collectors.
   for link in /var/log/containers/*.log; do
     if [ -L "$link" ] && [[ $(readlink "$link") == */pod-logs/* ]]; then rm -f "$link"; fi
   done
-  rmdir /var/log/containers 2>/dev/null || true
+  # Where the kubelet listens for device plugins, whatever its root folder is.
+  rm -f /var/lib/kubelet/device-plugins/kubelet.sock
+  rmdir /var/log/containers /var/lib/kubelet/device-plugins /var/lib/kubelet 2>/dev/null || true
 }
 
 # remove_everything: after it, nothing of a cluster of ours is on the machine, but for the state folder.
@@ -110,7 +114,7 @@ anything_left() {
   [ -z "$(marked_pids '.*' 'etcd|kube-.*|kubelet|containerd.*')" ] || found+=(processes)
   ! ip link show "$POD_BRIDGE" >/dev/null 2>&1 || found+=("bridge $POD_BRIDGE")
   ! ip link show "$NODE_BRIDGE" >/dev/null 2>&1 || found+=("bridge $NODE_BRIDGE")
-  ! grep -qE '/aiops-(kubelet|containerd)/' /proc/self/mountinfo || found+=(mounts)
+  ! grep -qE '/aiops-(kubelet|containerd)[/ ]' /proc/self/mountinfo || found+=(mounts)
   ! { iptables-save; ip6tables-save; } 2>/dev/null | grep -qE '^:(KUBE|CNI)-' || found+=("iptables chains")
   [ -z "$(pids_in_cgroup)" ] || found+=("processes of pods")
   [ ${#found[@]} != 0 ] || return 1

@@ -22,12 +22,14 @@ need_root() { [ "$(id -u)" = 0 ] || fail "$1 needs root; run it as root or with 
 # shellcheck disable=SC2120 # the argument is optional: without one, the seconds since the script started
 seconds_since() { echo $((SECONDS - ${1:-0})); }
 
-# step TEXT COMMAND…: runs the command and tells how long it took. The command is not in an `||` on purpose: there, bash
-# would go on after errors inside of it.
+# step TEXT COMMAND…: runs the command and tells how long it took. The command is in no condition here: in one, bash would
+# go on after errors inside of it. Only a caller that checks for itself comes to the line after.
 step() {
   local text=$1 started=$SECONDS
   shift
   "$@"
+  local code=$?
+  [ "$code" = 0 ] || return "$code"
   say "  $text: $(seconds_since "$started") s"
 }
 

@@ -35,7 +35,8 @@ part_command() {
         --authentication-kubeconfig "$CONFIGURATION/controller-manager.kubeconfig"
         --authorization-kubeconfig "$CONFIGURATION/controller-manager.kubeconfig"
         --bind-address 127.0.0.1 --tls-cert-file "$PKI/controller-manager.crt" --tls-private-key-file "$PKI/controller-manager.key"
-        --leader-elect=false --use-service-account-credentials --allocate-node-cidrs=true --cluster-cidr "$POD_RANGE"
+        --leader-elect=false --use-service-account-credentials --flex-volume-plugin-dir "$KUBELET_ROOT/volume-plugins"
+        --allocate-node-cidrs=true --cluster-cidr "$POD_RANGE"
         --service-cluster-ip-range "$SERVICE_RANGE" --root-ca-file "$PKI/ca.crt"
         --service-account-private-key-file "$PKI/service-account.key"
         --cluster-signing-cert-file "$PKI/ca.crt" --cluster-signing-key-file "$PKI/ca.key" --profiling=false) ;;
