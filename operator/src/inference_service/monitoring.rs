@@ -33,12 +33,68 @@ impl Monitoring {
         }
         let answer = match client.list_api_group_resources(API_VERSION).await {
             Ok(list) => list.resources.iter().any(|resource| resource.name == PLURAL),
-            Err(kube::Error::Api(status)) if status.is_not_found() => false,
+            // The answer for a group that nobody serves is plain text, so that only its code can be read.
+            Err(kube::Error::Api(status)) if status.code == 404 => false,
             Err(error) => {
                 return Err(error).during(|| format!("ask for the resources of {API_VERSION}"));
             }
         };
         *last = Some((Instant::now(), answer));
         Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::Router;
+    use axum::http::StatusCode;
+    use axum::routing::get;
+
+    use super::*;
+
+    /// An API server that answers the discovery call with `answer`, and how often it was asked.
+    async fn api_server(code: StatusCode, answer: &'static str) -> (Client, Arc<AtomicUsize>) {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counter = calls.clone();
+        let handler = move || async move {
+            counter.fetch_add(1, Ordering::SeqCst);
+            (code, answer)
+        };
+        let routes = Router::new().route("/apis/monitoring.coreos.com/v1", get(handler));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::try_from(kube::Config::new(uri.parse().unwrap())).unwrap();
+        (client, calls)
+    }
+
+    #[tokio::test]
+    async fn a_cluster_that_does_not_know_the_group_has_no_service_monitors_and_is_asked_once() {
+        let (client, calls) = api_server(StatusCode::NOT_FOUND, "404 page not found\n").await;
+        let monitoring = Monitoring::default();
+        assert!(!monitoring.has_service_monitors(&client).await.unwrap());
+        assert!(!monitoring.has_service_monitors(&client).await.unwrap());
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn a_cluster_with_the_prometheus_operator_has_them() {
+        let answer = r#"{"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "monitoring.coreos.com/v1", "resources": [
+            {"name": "servicemonitors", "singularName": "servicemonitor", "namespaced": true, "kind": "ServiceMonitor", "verbs": ["get"]}]}"#;
+        let (client, _) = api_server(StatusCode::OK, answer).await;
+        assert!(Monitoring::default().has_service_monitors(&client).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_fails_is_no_answer_and_is_asked_again() {
+        let (client, calls) = api_server(StatusCode::SERVICE_UNAVAILABLE, "later").await;
+        let monitoring = Monitoring::default();
+        assert!(monitoring.has_service_monitors(&client).await.is_err());
+        assert!(monitoring.has_service_monitors(&client).await.is_err());
+        assert!(calls.load(Ordering::SeqCst) >= 2);
     }
 }
