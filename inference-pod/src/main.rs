@@ -1,1 +1,37 @@
-fn main() {}
+//! The program: reads the command line and runs what it asks for.
+
+use std::process::ExitCode;
+
+use aiops_inference_pod::arguments::{Arguments, Command};
+use aiops_inference_pod::{logging, publish, server};
+use clap::{CommandFactory as _, Parser as _};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            Arguments::command().error(clap::error::ErrorKind::Io, error).print().unwrap_or_default();
+            return ExitCode::FAILURE;
+        }
+    };
+    match (arguments.command, arguments.serve) {
+        (Some(Command::Publish(arguments)), _) => {
+            logging::start(&arguments.common);
+            runtime.block_on(publish::run(&arguments))
+        }
+        (None, Some(arguments)) => {
+            logging::start(&arguments.common);
+            match runtime.block_on(server::run(arguments)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    tracing::error!("{error:#}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
+        (None, None) => Arguments::command()
+            .error(clap::error::ErrorKind::MissingRequiredArgument, "--model-repository is required")
+            .exit(),
+    }
+}

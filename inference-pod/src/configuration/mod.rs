@@ -1,0 +1,123 @@
+//! The configuration of a model: `config.pbtxt`, or what its graph says, in one checked form.
+//!
+//! A setting that cannot be honoured is an error that names its line; nothing is ignored.
+
+mod complete;
+mod read;
+mod text_format;
+mod write;
+
+pub use complete::{GraphTensor, complete};
+pub use read::read;
+pub use text_format::ConfigError;
+pub use write::{datatype_name, write};
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::tensor::DataType;
+
+/// File that holds the graph unless `default_model_filename` names another.
+pub const DEFAULT_MODEL_FILE: &str = "model.onnx";
+/// Requests that may wait in the queue of a model version unless its configuration says otherwise.
+pub const DEFAULT_MAX_QUEUE_SIZE: u32 = 1024;
+
+/// Configuration of a model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModelConfig {
+    /// Name of the model; empty until completed.
+    pub name: String,
+    /// Largest number of rows to run at once; 0 when the first dimension is none of rows.
+    pub max_batch_size: u32,
+    /// Input tensors, without their batch dimension.
+    pub inputs: Vec<TensorConfig>,
+    /// Output tensors, without their batch dimension.
+    pub outputs: Vec<TensorConfig>,
+    /// File of the graph in the version's folder.
+    pub model_file: String,
+    /// Sessions that work at the same time.
+    pub instances: u32,
+    /// Present when requests that wait together run as one batch.
+    pub dynamic_batching: Option<DynamicBatching>,
+    /// Which versions are served when no serving plan says so.
+    pub version_policy: VersionPolicy,
+    /// Free-form parameters, kept for those who read the configuration back.
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// A tensor as clients see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorConfig {
+    /// Name in the graph.
+    pub name: String,
+    /// Element type.
+    pub datatype: DataType,
+    /// Sizes without the batch dimension; -1 where any size goes.
+    pub dims: Vec<i64>,
+    /// The graph's own sizes, without the batch dimension, where they differ.
+    pub reshape: Option<Vec<i64>>,
+}
+
+/// How requests are put together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DynamicBatching {
+    /// Batch sizes that are worth waiting for; empty for `max_batch_size` alone.
+    pub preferred_batch_sizes: Vec<u32>,
+    /// How long the oldest request may wait for company while a worker is idle.
+    pub max_queue_delay: Duration,
+    /// Most requests that may wait; 0 for the default of this server, which is bounded.
+    pub max_queue_size: u32,
+}
+
+/// Triton's version policies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VersionPolicy {
+    /// The highest so many versions.
+    Latest(u32),
+    /// Every version.
+    All,
+    /// These versions.
+    Specific(Vec<u64>),
+}
+
+impl Default for VersionPolicy {
+    fn default() -> Self {
+        Self::Latest(1)
+    }
+}
+
+impl VersionPolicy {
+    /// Which of the versions that there are (ascending) are to be served.
+    pub fn choose(&self, available: &[u64]) -> Vec<u64> {
+        match self {
+            Self::All => available.to_vec(),
+            Self::Latest(count) => available[available.len().saturating_sub(*count as usize)..].to_vec(),
+            Self::Specific(wanted) => available.iter().copied().filter(|version| wanted.contains(version)).collect(),
+        }
+    }
+}
+
+impl TensorConfig {
+    /// The shape that clients see, with -1 for the batch dimension.
+    pub fn client_shape(&self, max_batch_size: u32) -> Vec<i64> {
+        with_batch(&self.dims, max_batch_size)
+    }
+
+    /// The shape that the graph has, with -1 for the batch dimension.
+    pub fn graph_shape(&self, max_batch_size: u32) -> Vec<i64> {
+        with_batch(self.reshape.as_ref().unwrap_or(&self.dims), max_batch_size)
+    }
+}
+
+fn with_batch(dims: &[i64], max_batch_size: u32) -> Vec<i64> {
+    let batch = (max_batch_size > 0).then_some(-1);
+    batch.into_iter().chain(dims.iter().copied()).collect()
+}
+
+impl ModelConfig {
+    /// Most requests that may wait.
+    pub fn max_queue_size(&self) -> usize {
+        let configured = self.dynamic_batching.as_ref().map_or(0, |batching| batching.max_queue_size);
+        (if configured == 0 { DEFAULT_MAX_QUEUE_SIZE } else { configured }) as usize
+    }
+}

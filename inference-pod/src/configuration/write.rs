@@ -1,0 +1,133 @@
+//! From a `ModelConfig` to the text of `config.pbtxt`, by Triton's rules, so that Triton itself can serve the model.
+
+use std::fmt::Write as _;
+
+use super::{DEFAULT_MODEL_FILE, ModelConfig, TensorConfig, VersionPolicy};
+use crate::tensor::DataType;
+
+/// The name that `config.pbtxt` has for an element type.
+pub fn datatype_name(datatype: DataType) -> &'static str {
+    match datatype {
+        DataType::Bool => "TYPE_BOOL",
+        DataType::Uint8 => "TYPE_UINT8",
+        DataType::Uint16 => "TYPE_UINT16",
+        DataType::Uint32 => "TYPE_UINT32",
+        DataType::Uint64 => "TYPE_UINT64",
+        DataType::Int8 => "TYPE_INT8",
+        DataType::Int16 => "TYPE_INT16",
+        DataType::Int32 => "TYPE_INT32",
+        DataType::Int64 => "TYPE_INT64",
+        DataType::Fp16 => "TYPE_FP16",
+        DataType::Bf16 => "TYPE_BF16",
+        DataType::Fp32 => "TYPE_FP32",
+        DataType::Fp64 => "TYPE_FP64",
+        DataType::Bytes => "TYPE_STRING",
+    }
+}
+
+/// The text of a configuration.
+pub fn write(config: &ModelConfig) -> String {
+    let mut text = format!(
+        "name: {}\nbackend: \"onnxruntime\"\nmax_batch_size: {}\n",
+        quoted(&config.name),
+        config.max_batch_size
+    );
+    if config.model_file != DEFAULT_MODEL_FILE {
+        line(&mut text, format_args!("default_model_filename: {}", quoted(&config.model_file)));
+    }
+    for (role, tensors) in [("input", &config.inputs), ("output", &config.outputs)] {
+        for tensor in tensors {
+            line(&mut text, format_args!("{role} {}", self::tensor(tensor)));
+        }
+    }
+    if config.instances != 1 {
+        line(&mut text, format_args!("instance_group [ {{ count: {} kind: KIND_CPU }} ]", config.instances));
+    }
+    if let Some(batching) = &config.dynamic_batching {
+        let mut settings = String::new();
+        if !batching.preferred_batch_sizes.is_empty() {
+            settings += &format!("preferred_batch_size: {:?} ", batching.preferred_batch_sizes);
+        }
+        if !batching.max_queue_delay.is_zero() {
+            settings += &format!("max_queue_delay_microseconds: {} ", batching.max_queue_delay.as_micros());
+        }
+        if batching.max_queue_size > 0 {
+            settings += &format!("default_queue_policy {{ max_queue_size: {} }} ", batching.max_queue_size);
+        }
+        line(&mut text, format_args!("dynamic_batching {{ {settings}}}"));
+    }
+    match &config.version_policy {
+        VersionPolicy::Latest(1) => {}
+        VersionPolicy::Latest(count) => {
+            line(&mut text, format_args!("version_policy {{ latest {{ num_versions: {count} }} }}"));
+        }
+        VersionPolicy::All => line(&mut text, format_args!("version_policy {{ all {{ }} }}")),
+        VersionPolicy::Specific(versions) => {
+            line(&mut text, format_args!("version_policy {{ specific {{ versions: {versions:?} }} }}"));
+        }
+    }
+    for (key, value) in &config.parameters {
+        let (key, value) = (quoted(key), quoted(value));
+        line(&mut text, format_args!("parameters {{ key: {key} value {{ string_value: {value} }} }}"));
+    }
+    text
+}
+
+fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    writeln!(text, "{arguments}").expect("writing to a string does not fail");
+}
+
+fn tensor(tensor: &TensorConfig) -> String {
+    let mut text = format!(
+        "{{\n  name: {}\n  data_type: {}\n  dims: {:?}\n",
+        quoted(&tensor.name),
+        datatype_name(tensor.datatype),
+        tensor.dims
+    );
+    if let Some(reshape) = &tensor.reshape {
+        text += &format!("  reshape {{ shape: {reshape:?} }}\n");
+    }
+    text + "}"
+}
+
+fn quoted(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    format!("\"{escaped}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::super::{DynamicBatching, read};
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let tensor = |name: &str, datatype, dims: &[i64], reshape: Option<&[i64]>| TensorConfig {
+            name: name.into(),
+            datatype,
+            dims: dims.to_vec(),
+            reshape: reshape.map(<[i64]>::to_vec),
+        };
+        let config = ModelConfig {
+            name: "to\"mour".into(),
+            max_batch_size: 64,
+            inputs: DataType::ALL.iter().map(|kind| tensor(kind.name(), *kind, &[-1, 3], None)).collect(),
+            outputs: vec![tensor("label", DataType::Bytes, &[1], Some(&[]))],
+            model_file: "graph.onnx".into(),
+            instances: 2,
+            dynamic_batching: Some(DynamicBatching {
+                preferred_batch_sizes: vec![8, 16],
+                max_queue_delay: Duration::from_micros(50),
+                max_queue_size: 100,
+            }),
+            version_policy: VersionPolicy::Specific(vec![3]),
+            parameters: BTreeMap::from([("run".into(), "line\nbreak".into())]),
+        };
+        assert_eq!(read(&write(&config)).unwrap(), config);
+        let plain = ModelConfig { dynamic_batching: None, version_policy: VersionPolicy::All, ..config };
+        assert_eq!(read(&write(&plain)).unwrap(), plain);
+    }
+}

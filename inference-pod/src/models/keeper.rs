@@ -1,0 +1,317 @@
+//! The keeper: makes what is served equal to what is wanted. New versions are loaded beside the old ones, a model is
+//! switched over when all of its versions can answer, and old ones end when they have answered what they accepted.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio_util::task::AbortOnDropHandle;
+
+use super::loader::Loader;
+use super::registry::{Registry, ServedModel, State, VersionStatus};
+use super::serving_plan::{ModelTarget, Target, VersionTarget, plan_sha256};
+use super::version::ModelVersion;
+use crate::lifecycle::Lifecycle;
+
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const PLAN_PERIOD: Duration = Duration::from_secs(1);
+
+/// How far a plan is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlanState {
+    /// Every version it names answers and no other does.
+    Applied,
+    /// It is being carried out.
+    Loading,
+    /// It could not be carried out; it is tried again.
+    Failed,
+}
+
+/// What `GET /serving-plan` tells besides the versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanStatus {
+    /// SHA-256 of the plan last read; empty before there is one.
+    pub plan_sha256: String,
+    /// How far it is carried out.
+    pub state: PlanState,
+    /// Why it is not, if it failed.
+    pub message: String,
+}
+
+/// Why a target could not be reached.
+#[derive(Debug)]
+pub struct Failure {
+    /// One sentence for each version that could not be loaded.
+    pub message: String,
+    /// Whether it may go away by itself.
+    pub transient: bool,
+}
+
+/// The keeper. One at a time follows a plan or a repository.
+pub struct Keeper {
+    loader: Loader,
+    registry: Arc<Registry>,
+    lifecycle: Arc<Lifecycle>,
+    status: Mutex<PlanStatus>,
+    /// Versions that are loaded but whose model cannot be switched over yet.
+    staged: tokio::sync::Mutex<HashMap<(String, u64), Arc<ModelVersion>>>,
+}
+
+impl Keeper {
+    /// Starts with nothing loaded.
+    pub fn new(loader: Loader, registry: Arc<Registry>, lifecycle: Arc<Lifecycle>) -> Self {
+        let status = PlanStatus {
+            plan_sha256: String::new(),
+            state: PlanState::Loading,
+            message: "nothing is loaded yet".to_owned(),
+        };
+        Self { loader, registry, lifecycle, status: Mutex::new(status), staged: tokio::sync::Mutex::default() }
+    }
+
+    /// How far the plan is carried out.
+    pub fn status(&self) -> PlanStatus {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Follows the plan in a file for ever. A change replaces what is under way.
+    pub async fn follow_plan(self: Arc<Self>, path: PathBuf) {
+        let mut last_text: Option<Vec<u8>> = None;
+        let mut _work: Option<AbortOnDropHandle<()>> = None;
+        let mut ticks = tokio::time::interval(PLAN_PERIOD);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match tokio::fs::read(&path).await {
+                Ok(text) if last_text.as_ref() == Some(&text) => {}
+                Ok(text) => {
+                    // Ended first, so that the old plan's work cannot tell its state after the new one's.
+                    _work = None;
+                    _work = self.accept(&text).map(|target| {
+                        let keeper = Arc::clone(&self);
+                        AbortOnDropHandle::new(tokio::spawn(async move { keeper.reach(target).await }))
+                    });
+                    last_text = Some(text);
+                }
+                Err(error) if last_text.is_none() => {
+                    self.set_status("", PlanState::Loading, &format!("waiting for {}: {error}", path.display()));
+                }
+                // A mounted volume may be between two contents; what was read last stays in force.
+                Err(error) => tracing::warn!(path = %path.display(), %error, "the serving plan cannot be read"),
+            }
+        }
+    }
+
+    /// Serves what the repository holds, as each model's version policy says. Fails only for what will not pass.
+    pub async fn serve_repository(&self) -> Result<(), Failure> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            self.set_status("", PlanState::Loading, "");
+            let failure = match self.scan().await {
+                Ok(target) => match self.apply(&target).await {
+                    Ok(()) => return Ok(()),
+                    Err(failure) => failure,
+                },
+                Err(error) => Failure { transient: error.is_transient(), message: error.to_string() },
+            };
+            self.set_status("", PlanState::Failed, &failure.message);
+            if !failure.transient {
+                return Err(failure);
+            }
+            tracing::warn!(error = failure.message, retry_in_seconds = pause.as_secs(), "models cannot be loaded yet");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn accept(&self, text: &[u8]) -> Option<Target> {
+        match Target::parse(text) {
+            Ok(target) => {
+                tracing::info!(plan_sha256 = target.plan_sha256, models = target.models.len(), "a serving plan is there");
+                self.set_status(&target.plan_sha256, PlanState::Loading, "");
+                Some(target)
+            }
+            Err(message) => {
+                tracing::error!(error = message, "the serving plan is not valid; what served before stays");
+                self.set_status(&plan_sha256(text), PlanState::Failed, &message);
+                None
+            }
+        }
+    }
+
+    /// Applies a plan, again and again with growing pauses, until it is carried out.
+    async fn reach(&self, target: Target) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let Err(failure) = self.apply(&target).await else { return };
+            self.set_status(&target.plan_sha256, PlanState::Failed, &failure.message);
+            tracing::error!(
+                error = failure.message,
+                retry_in_seconds = pause.as_secs(),
+                "the serving plan cannot be carried out; what served before stays"
+            );
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// One attempt. Models that can be switched over are, also when others cannot.
+    async fn apply(&self, target: &Target) -> Result<(), Failure> {
+        let before = self.registry.all();
+        let mut staged = self.staged.lock().await;
+        staged.retain(|(model, version), _| target.wants(model, *version));
+        let mut errors = Vec::new();
+        let mut transient = true;
+        for model in &target.models {
+            for wanted in &model.versions {
+                if let Err(error) = self.stage(model, wanted, &mut staged).await {
+                    let number = wanted.version;
+                    errors.push(format!("version {number} of model {} cannot be loaded: {error}", model.name));
+                    transient &= error.is_transient();
+                }
+            }
+            self.switch(model, &mut staged);
+        }
+        if !errors.is_empty() {
+            self.retire(before);
+            return Err(Failure { message: errors.join("; "), transient });
+        }
+        self.registry.retain_models(|name| target.models.iter().any(|model| model.name == name));
+        self.registry.retain_states(|status| status.state == State::Unloading || target.wants(&status.model, status.version));
+        self.retire(before);
+        self.set_status(&target.plan_sha256, PlanState::Applied, "");
+        self.lifecycle.declared_models_serve();
+        tracing::info!(plan_sha256 = target.plan_sha256, models = target.models.len(), "all wanted models serve");
+        Ok(())
+    }
+
+    /// Loads a version unless it serves or is staged already.
+    async fn stage(
+        &self,
+        model: &ModelTarget,
+        wanted: &VersionTarget,
+        staged: &mut HashMap<(String, u64), Arc<ModelVersion>>,
+    ) -> Result<(), super::LoadError> {
+        let key = (model.name.clone(), wanted.version);
+        let is_wanted = |loaded: &Arc<ModelVersion>| wanted.digest.as_ref().is_none_or(|digest| *digest == loaded.digest);
+        if staged.get(&key).is_some_and(is_wanted) {
+            return Ok(());
+        }
+        if let Some(serving) = self.registry.find(&model.name, Some(wanted.version)).ok().filter(is_wanted) {
+            staged.insert(key, serving);
+            return Ok(());
+        }
+        let promised = wanted.digest.as_ref().map(ToString::to_string).unwrap_or_default();
+        self.set_state(&key, promised.clone(), State::Loading, "");
+        match self.loader.load(&model.name, wanted.version, wanted.digest.as_ref()).await {
+            Ok(loaded) => {
+                staged.insert(key, Arc::new(loaded));
+                Ok(())
+            }
+            Err(error) => {
+                self.set_state(&key, promised, State::Unavailable, &error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets a model's staged versions answer, if all that are wanted are there.
+    fn switch(&self, model: &ModelTarget, staged: &mut HashMap<(String, u64), Arc<ModelVersion>>) {
+        let key = |wanted: &VersionTarget| (model.name.clone(), wanted.version);
+        if !model.versions.iter().all(|wanted| staged.contains_key(&key(wanted))) {
+            return;
+        }
+        let mut versions = BTreeMap::new();
+        for wanted in &model.versions {
+            if let Some(loaded) = staged.remove(&key(wanted)) {
+                self.set_state(&key(wanted), loaded.digest.to_string(), State::Ready, "");
+                versions.insert(wanted.version, loaded);
+            }
+        }
+        let weights = model.versions.iter().map(|wanted| (wanted.version, wanted.weight)).collect();
+        self.registry.set_model(&model.name, ServedModel::new(model.default_version, versions, weights));
+    }
+
+    /// Unloads what served before and does so no more, once its last request is answered.
+    fn retire(&self, before: Vec<Arc<ModelVersion>>) {
+        let now = self.registry.all();
+        for old in before {
+            if now.iter().any(|serving| Arc::ptr_eq(serving, &old)) {
+                continue;
+            }
+            let key = (old.name.clone(), old.version);
+            let replaced = now.iter().any(|serving| serving.name == old.name && serving.version == old.version);
+            if !replaced {
+                self.set_state(&key, old.digest.to_string(), State::Unloading, "it finishes what it accepted");
+            }
+            let is_cached = old.folder.starts_with(&self.loader.cache);
+            let still_used = now.iter().any(|serving| serving.folder == old.folder);
+            let folder = (is_cached && !still_used).then(|| old.folder.clone());
+            tokio::spawn(unload(old, Arc::clone(&self.registry), folder));
+        }
+    }
+
+    async fn scan(&self) -> Result<Target, aiops_model_repository::RepositoryError> {
+        let repository = &self.loader.repository;
+        let mut models = Vec::new();
+        for name in repository.models().await? {
+            let available = repository.versions(&name).await?;
+            let Some(highest) = available.last().copied() else { continue };
+            let config = repository.config(&name, highest).await?;
+            // A configuration that cannot be read is an error of the load, which names it; here it chooses nothing.
+            let policy = config.and_then(|text| crate::configuration::read(&text).ok()).unwrap_or_default().version_policy;
+            let versions: Vec<_> = policy
+                .choose(&available)
+                .into_iter()
+                .map(|version| VersionTarget { version, digest: None, weight: 0 })
+                .collect();
+            match versions.last() {
+                Some(last) => models.push(ModelTarget { name, default_version: last.version, versions }),
+                None => tracing::warn!(model = name, "none of its versions is chosen by its version_policy"),
+            }
+        }
+        Ok(Target { plan_sha256: String::new(), models })
+    }
+
+    fn set_status(&self, plan_sha256: &str, state: PlanState, message: &str) {
+        let status = PlanStatus { plan_sha256: plan_sha256.to_owned(), state, message: message.to_owned() };
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    fn set_state(&self, (model, version): &(String, u64), digest: String, state: State, reason: &str) {
+        self.registry.set_state(VersionStatus {
+            model: model.clone(),
+            version: *version,
+            digest,
+            state,
+            reason: reason.to_owned(),
+        });
+    }
+}
+
+/// Waits until nobody asks a version any more, frees it, and removes its files from the cache.
+async fn unload(mut old: Arc<ModelVersion>, registry: Arc<Registry>, folder: Option<PathBuf>) {
+    let start = Instant::now();
+    let unloaded = loop {
+        // Requests hold the version while they run, and give it back when they are answered.
+        match Arc::try_unwrap(old) {
+            Ok(mut version) => break (version.name.clone(), version.version, version.unloaded()),
+            Err(shared) => old = shared,
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let (name, version, finished) = unloaded;
+    finished.await;
+    registry.retain_states(|status| {
+        status.state != State::Unloading || status.model != name || status.version != version
+    });
+    // It may be wanted again meanwhile; then its files are, too.
+    let is_wanted = registry.states().iter().any(|status| status.model == name && status.version == version);
+    if let Some(folder) = folder.filter(|_| !is_wanted)
+        && let Err(error) = tokio::fs::remove_dir_all(&folder).await
+    {
+        tracing::warn!(folder = %folder.display(), %error, "files of an unloaded version stay in the cache");
+    }
+    tracing::info!(model = name, version, seconds = start.elapsed().as_secs_f64(), "model version is unloaded");
+}

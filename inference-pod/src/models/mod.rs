@@ -1,0 +1,13 @@
+//! Models: loading versions, keeping those that are wanted, finding the one that a request names.
+
+mod keeper;
+mod loader;
+mod registry;
+pub mod serving_plan;
+mod validate;
+mod version;
+
+pub use keeper::{Keeper, PlanState, PlanStatus};
+pub use loader::{LoadError, Loader};
+pub use registry::{Registry, State, VersionStatus};
+pub use version::{ModelVersion, PLATFORM};

@@ -1,0 +1,102 @@
+//! A loaded version of a model: what it takes and answers, and asking it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use aiops_model_repository::{Digest, Manifest};
+
+use super::validate::{Accepted, accept, client_shape};
+use crate::configuration::{GraphTensor, ModelConfig};
+use crate::error::{InferenceError, Result};
+use crate::metrics::FailureReason;
+use crate::runtime::OutputTensor;
+use crate::scheduler::{JobRequest, Scheduler};
+use crate::statistics::Statistics;
+use crate::tensor::{InferenceRequest, InferenceResponse, Tensor};
+
+/// The protocol's name for what runs a model.
+pub const PLATFORM: &str = "onnxruntime_onnx";
+
+/// A version that can serve. Whoever holds it can ask it; it is unloaded when nobody does any more.
+pub struct ModelVersion {
+    /// Name of the model.
+    pub name: String,
+    /// Version number.
+    pub version: u64,
+    /// Digest of its files.
+    pub digest: Digest,
+    /// Complete configuration.
+    pub config: ModelConfig,
+    /// What its publisher wrote, where it was published by this product.
+    pub manifest: Option<Manifest>,
+    /// Where its files are.
+    pub folder: PathBuf,
+    /// What it did so far.
+    pub statistics: Arc<Statistics>,
+    graph: Graph,
+    scheduler: Scheduler,
+}
+
+/// Inputs and outputs in the graph's own order.
+pub(super) struct Graph {
+    pub(super) inputs: Vec<GraphTensor>,
+    pub(super) outputs: Vec<GraphTensor>,
+}
+
+/// What a version is made of, once it is loaded.
+pub(super) struct Parts {
+    pub(super) name: String,
+    pub(super) version: u64,
+    pub(super) digest: Digest,
+    pub(super) config: ModelConfig,
+    pub(super) manifest: Option<Manifest>,
+    pub(super) folder: PathBuf,
+    pub(super) statistics: Arc<Statistics>,
+    pub(super) graph: Graph,
+    pub(super) scheduler: Scheduler,
+}
+
+impl ModelVersion {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { name, version, digest, config, manifest, folder, statistics, graph, scheduler } = parts;
+        Self { name, version, digest, config, manifest, folder, statistics, graph, scheduler }
+    }
+
+    /// Answers a request: checks it, waits for its turn, and gives the outputs that were asked for.
+    pub async fn infer(&self, request: InferenceRequest) -> Result<InferenceResponse> {
+        let received = Instant::now();
+        let Accepted { inputs, rows, outputs } = accept(self, &request).inspect_err(|_| {
+            self.statistics.record_failure(FailureReason::Other, received.elapsed());
+        })?;
+        let deadline = request.timeout.map(|timeout| received + timeout);
+        let answered = self.scheduler.run(JobRequest { inputs, rows, received, deadline }).await?;
+        let outputs = outputs.into_iter().map(|index| self.output(index, &answered)).collect::<Result<_>>()?;
+        Ok(InferenceResponse { model: self.name.clone(), version: self.version, id: request.id, outputs })
+    }
+
+    /// A configured output as clients see it.
+    fn output(&self, index: usize, answered: &[OutputTensor]) -> Result<Tensor> {
+        let config = &self.config.outputs[index];
+        let position = self.graph.outputs.iter().position(|output| output.name == config.name);
+        let answer = position.and_then(|position| answered.get(position)).ok_or_else(|| {
+            InferenceError::internal(format!("model '{}' gave no output '{}'", self.name, config.name))
+        })?;
+        Ok(Tensor {
+            name: config.name.clone(),
+            datatype: config.datatype,
+            shape: client_shape(config, &answer.shape, self.config.max_batch_size),
+            data: answer.data.clone(),
+        })
+    }
+
+    /// Names of the graph's inputs, in the order in which a run takes them.
+    pub(super) fn graph_inputs(&self) -> &[GraphTensor] {
+        &self.graph.inputs
+    }
+
+    /// A future that is done when the version's threads have ended and its memory is free.
+    pub(super) fn unloaded(&mut self) -> impl Future<Output = ()> + Send + use<> {
+        self.scheduler.finished()
+    }
+}

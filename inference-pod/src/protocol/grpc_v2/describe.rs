@@ -1,0 +1,148 @@
+//! Metadata, configuration, statistics and index as messages.
+
+use super::PLATFORM;
+use super::proto::model_metadata_response::TensorMetadata;
+use super::proto::repository_index_response::ModelIndex;
+use super::proto::{self, model_config, model_instance_group, model_version_policy};
+use crate::configuration::{DynamicBatching, ModelConfig, TensorConfig, VersionPolicy};
+use crate::models::{ModelVersion, VersionStatus};
+use crate::statistics::{Phases, Total};
+use crate::tensor::DataType;
+
+pub(super) fn metadata(model: &ModelVersion, versions: &[u64]) -> proto::ModelMetadataResponse {
+    let tensors = |tensors: &[TensorConfig]| {
+        let describe = |tensor: &TensorConfig| TensorMetadata {
+            name: tensor.name.clone(),
+            datatype: tensor.datatype.name().to_owned(),
+            shape: tensor.client_shape(model.config.max_batch_size),
+        };
+        tensors.iter().map(describe).collect()
+    };
+    proto::ModelMetadataResponse {
+        name: model.name.clone(),
+        versions: versions.iter().map(u64::to_string).collect(),
+        platform: PLATFORM.to_owned(),
+        inputs: tensors(&model.config.inputs),
+        outputs: tensors(&model.config.outputs),
+    }
+}
+
+pub(super) fn config(config: &ModelConfig) -> proto::ModelConfig {
+    let reshape = |tensor: &TensorConfig| tensor.reshape.clone().map(|shape| proto::ModelTensorReshape { shape });
+    let input = |tensor: &TensorConfig| proto::ModelInput {
+        name: tensor.name.clone(),
+        data_type: data_type(tensor.datatype).into(),
+        dims: tensor.dims.clone(),
+        reshape: reshape(tensor),
+    };
+    let output = |tensor: &TensorConfig| proto::ModelOutput {
+        name: tensor.name.clone(),
+        data_type: data_type(tensor.datatype).into(),
+        dims: tensor.dims.clone(),
+        reshape: reshape(tensor),
+    };
+    let parameter = |(key, value): (&String, &String)| {
+        (key.clone(), proto::ModelParameter { string_value: value.clone() })
+    };
+    proto::ModelConfig {
+        name: config.name.clone(),
+        platform: PLATFORM.to_owned(),
+        backend: "onnxruntime".to_owned(),
+        version_policy: Some(version_policy(&config.version_policy)),
+        max_batch_size: i32::try_from(config.max_batch_size).unwrap_or(i32::MAX),
+        input: config.inputs.iter().map(input).collect(),
+        output: config.outputs.iter().map(output).collect(),
+        instance_group: vec![proto::ModelInstanceGroup {
+            name: config.name.clone(),
+            count: i32::try_from(config.instances).unwrap_or(i32::MAX),
+            kind: model_instance_group::Kind::Cpu.into(),
+        }],
+        default_model_filename: config.model_file.clone(),
+        parameters: config.parameters.iter().map(parameter).collect(),
+        scheduling_choice: config.dynamic_batching.as_ref().map(|batching| dynamic_batching(config, batching)),
+    }
+}
+
+fn version_policy(policy: &VersionPolicy) -> proto::ModelVersionPolicy {
+    use model_version_policy::{All, Latest, PolicyChoice, Specific};
+    let choice = match policy {
+        VersionPolicy::Latest(count) => PolicyChoice::Latest(Latest { num_versions: *count }),
+        VersionPolicy::All => PolicyChoice::All(All {}),
+        VersionPolicy::Specific(versions) => {
+            PolicyChoice::Specific(Specific { versions: versions.iter().map(|version| *version as i64).collect() })
+        }
+    };
+    proto::ModelVersionPolicy { policy_choice: Some(choice) }
+}
+
+fn dynamic_batching(config: &ModelConfig, batching: &DynamicBatching) -> model_config::SchedulingChoice {
+    model_config::SchedulingChoice::DynamicBatching(proto::ModelDynamicBatching {
+        preferred_batch_size: batching.preferred_batch_sizes.iter().map(|size| *size as i32).collect(),
+        max_queue_delay_microseconds: u64::try_from(batching.max_queue_delay.as_micros()).unwrap_or(u64::MAX),
+        default_queue_policy: Some(proto::ModelQueuePolicy {
+            max_queue_size: u32::try_from(config.max_queue_size()).unwrap_or(u32::MAX),
+        }),
+    })
+}
+
+fn data_type(datatype: DataType) -> proto::DataType {
+    match datatype {
+        DataType::Bool => proto::DataType::TypeBool,
+        DataType::Uint8 => proto::DataType::TypeUint8,
+        DataType::Uint16 => proto::DataType::TypeUint16,
+        DataType::Uint32 => proto::DataType::TypeUint32,
+        DataType::Uint64 => proto::DataType::TypeUint64,
+        DataType::Int8 => proto::DataType::TypeInt8,
+        DataType::Int16 => proto::DataType::TypeInt16,
+        DataType::Int32 => proto::DataType::TypeInt32,
+        DataType::Int64 => proto::DataType::TypeInt64,
+        DataType::Fp16 => proto::DataType::TypeFp16,
+        DataType::Bf16 => proto::DataType::TypeBf16,
+        DataType::Fp32 => proto::DataType::TypeFp32,
+        DataType::Fp64 => proto::DataType::TypeFp64,
+        DataType::Bytes => proto::DataType::TypeString,
+    }
+}
+
+pub(super) fn index(states: Vec<VersionStatus>) -> proto::RepositoryIndexResponse {
+    let describe = |status: VersionStatus| ModelIndex {
+        name: status.model,
+        version: status.version.to_string(),
+        state: status.state.name().to_owned(),
+        reason: status.reason,
+    };
+    proto::RepositoryIndexResponse { models: states.into_iter().map(describe).collect() }
+}
+
+pub(super) fn statistics(model: &ModelVersion) -> proto::ModelStatistics {
+    let totals = model.statistics.snapshot();
+    let batch = |(size, phases): (&u64, &Phases<Total>)| proto::InferBatchStatistics {
+        batch_size: *size,
+        compute_input: Some(total(phases.input)),
+        compute_infer: Some(total(phases.infer)),
+        compute_output: Some(total(phases.output)),
+    };
+    proto::ModelStatistics {
+        name: model.name.clone(),
+        version: model.version.to_string(),
+        last_inference: totals.last_inference,
+        inference_count: totals.inferences,
+        execution_count: totals.executions,
+        inference_stats: Some(proto::InferStatistics {
+            success: Some(total(totals.success)),
+            fail: Some(total(totals.fail)),
+            queue: Some(total(totals.queue)),
+            compute_input: Some(total(totals.phases.input)),
+            compute_infer: Some(total(totals.phases.infer)),
+            compute_output: Some(total(totals.phases.output)),
+            cache_hit: Some(total(Total::default())),
+            cache_miss: Some(total(Total::default())),
+        }),
+        batch_stats: totals.batches.iter().map(batch).collect(),
+        ..proto::ModelStatistics::default()
+    }
+}
+
+fn total(total: Total) -> proto::StatisticDuration {
+    proto::StatisticDuration { count: total.count, ns: total.nanoseconds }
+}

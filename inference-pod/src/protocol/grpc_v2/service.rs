@@ -1,0 +1,216 @@
+//! The RPCs.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt as _};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::proto::grpc_inference_service_server::GrpcInferenceService;
+use super::{convert, describe, proto};
+use crate::error::{InferenceError, Result};
+use crate::models::ModelVersion;
+use crate::protocol::{EXTENSIONS, SERVER_NAME, Service, index};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// Implements the inference service.
+pub struct Grpc {
+    service: Arc<Service>,
+}
+
+impl Grpc {
+    pub(super) fn new(service: Arc<Service>) -> Self {
+        Self { service }
+    }
+
+    fn find(&self, name: &str, version: &str) -> Result<Arc<ModelVersion>> {
+        self.service.registry.find(name, convert::version(version)?)
+    }
+}
+
+async fn infer(service: &Service, message: proto::ModelInferRequest) -> Result<proto::ModelInferResponse> {
+    let model = service.registry.find(&message.model_name, convert::version(&message.model_version)?)?;
+    let request = convert::request(message)?;
+    Ok(convert::response(model.infer(request).await?))
+}
+
+fn unsupported<T>(what: &str) -> Answer<T> {
+    Err(InferenceError::unsupported(what).into())
+}
+
+const NO_SHARED_MEMORY: &str = "shared memory is not supported by this server, send tensors in the request";
+const NO_LOADING: &str = "explicit model load / unload is not allowed: this server follows its serving plan";
+const NO_TRACE: &str = "the trace extension is not supported by this server";
+const NO_LOGGING: &str = "the logging extension is not supported by this server, set RUST_LOG";
+
+#[tonic::async_trait]
+impl GrpcInferenceService for Grpc {
+    async fn server_live(&self, _: Request<proto::ServerLiveRequest>) -> Answer<proto::ServerLiveResponse> {
+        Ok(Response::new(proto::ServerLiveResponse { live: true }))
+    }
+
+    async fn server_ready(&self, _: Request<proto::ServerReadyRequest>) -> Answer<proto::ServerReadyResponse> {
+        Ok(Response::new(proto::ServerReadyResponse { ready: self.service.lifecycle.is_ready() }))
+    }
+
+    async fn model_ready(&self, request: Request<proto::ModelReadyRequest>) -> Answer<proto::ModelReadyResponse> {
+        let request = request.into_inner();
+        let version = convert::version(&request.version)?;
+        let ready = self.service.registry.find(&request.name, version).is_ok();
+        Ok(Response::new(proto::ModelReadyResponse { ready }))
+    }
+
+    async fn server_metadata(
+        &self,
+        _: Request<proto::ServerMetadataRequest>,
+    ) -> Answer<proto::ServerMetadataResponse> {
+        Ok(Response::new(proto::ServerMetadataResponse {
+            name: SERVER_NAME.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            extensions: EXTENSIONS.map(str::to_owned).to_vec(),
+        }))
+    }
+
+    async fn model_metadata(
+        &self,
+        request: Request<proto::ModelMetadataRequest>,
+    ) -> Answer<proto::ModelMetadataResponse> {
+        let request = request.into_inner();
+        let model = self.find(&request.name, &request.version)?;
+        let versions = if request.version.is_empty() {
+            self.service.registry.versions(&request.name)?.iter().map(|version| version.version).collect()
+        } else {
+            vec![model.version]
+        };
+        Ok(Response::new(describe::metadata(&model, &versions)))
+    }
+
+    async fn model_infer(&self, request: Request<proto::ModelInferRequest>) -> Answer<proto::ModelInferResponse> {
+        Ok(Response::new(infer(&self.service, request.into_inner()).await?))
+    }
+
+    type ModelStreamInferStream =
+        Pin<Box<dyn Stream<Item = Result<proto::ModelStreamInferResponse, Status>> + Send + 'static>>;
+
+    /// One request after another, so answers come in order. An error of one does not end the stream.
+    async fn model_stream_infer(
+        &self,
+        request: Request<Streaming<proto::ModelInferRequest>>,
+    ) -> Answer<Self::ModelStreamInferStream> {
+        let service = Arc::clone(&self.service);
+        let answers = request.into_inner().then(move |message| {
+            let service = Arc::clone(&service);
+            async move {
+                let message = message?;
+                let id = message.id.clone();
+                Ok(match infer(&service, message).await {
+                    Ok(answer) => {
+                        proto::ModelStreamInferResponse { error_message: String::new(), infer_response: Some(answer) }
+                    }
+                    Err(error) => proto::ModelStreamInferResponse {
+                        error_message: error.message,
+                        // Carries the id, by which clients match the error with their request.
+                        infer_response: Some(proto::ModelInferResponse { id, ..Default::default() }),
+                    },
+                })
+            }
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn model_config(&self, request: Request<proto::ModelConfigRequest>) -> Answer<proto::ModelConfigResponse> {
+        let request = request.into_inner();
+        let model = self.find(&request.name, &request.version)?;
+        Ok(Response::new(proto::ModelConfigResponse { config: Some(describe::config(&model.config)) }))
+    }
+
+    async fn model_statistics(
+        &self,
+        request: Request<proto::ModelStatisticsRequest>,
+    ) -> Answer<proto::ModelStatisticsResponse> {
+        let request = request.into_inner();
+        let versions = match (request.name.as_str(), request.version.as_str()) {
+            ("", _) => self.service.registry.all(),
+            (name, "") => self.service.registry.versions(name)?,
+            (name, version) => vec![self.find(name, version)?],
+        };
+        let model_stats = versions.iter().map(|version| describe::statistics(version)).collect();
+        Ok(Response::new(proto::ModelStatisticsResponse { model_stats }))
+    }
+
+    async fn repository_index(
+        &self,
+        request: Request<proto::RepositoryIndexRequest>,
+    ) -> Answer<proto::RepositoryIndexResponse> {
+        let request = request.into_inner();
+        if !request.repository_name.is_empty() {
+            return unsupported("'repository_name' specification is not supported");
+        }
+        Ok(Response::new(describe::index(index(&self.service, request.ready))))
+    }
+
+    async fn repository_model_load(
+        &self,
+        _: Request<proto::RepositoryModelLoadRequest>,
+    ) -> Answer<proto::RepositoryModelLoadResponse> {
+        unsupported(NO_LOADING)
+    }
+
+    async fn repository_model_unload(
+        &self,
+        _: Request<proto::RepositoryModelUnloadRequest>,
+    ) -> Answer<proto::RepositoryModelUnloadResponse> {
+        unsupported(NO_LOADING)
+    }
+
+    async fn system_shared_memory_status(
+        &self,
+        _: Request<proto::SystemSharedMemoryStatusRequest>,
+    ) -> Answer<proto::SystemSharedMemoryStatusResponse> {
+        unsupported(NO_SHARED_MEMORY)
+    }
+
+    async fn system_shared_memory_register(
+        &self,
+        _: Request<proto::SystemSharedMemoryRegisterRequest>,
+    ) -> Answer<proto::SystemSharedMemoryRegisterResponse> {
+        unsupported(NO_SHARED_MEMORY)
+    }
+
+    async fn system_shared_memory_unregister(
+        &self,
+        _: Request<proto::SystemSharedMemoryUnregisterRequest>,
+    ) -> Answer<proto::SystemSharedMemoryUnregisterResponse> {
+        unsupported(NO_SHARED_MEMORY)
+    }
+
+    async fn cuda_shared_memory_status(
+        &self,
+        _: Request<proto::CudaSharedMemoryStatusRequest>,
+    ) -> Answer<proto::CudaSharedMemoryStatusResponse> {
+        unsupported(NO_SHARED_MEMORY)
+    }
+
+    async fn cuda_shared_memory_register(
+        &self,
+        _: Request<proto::CudaSharedMemoryRegisterRequest>,
+    ) -> Answer<proto::CudaSharedMemoryRegisterResponse> {
+        unsupported(NO_SHARED_MEMORY)
+    }
+
+    async fn cuda_shared_memory_unregister(
+        &self,
+        _: Request<proto::CudaSharedMemoryUnregisterRequest>,
+    ) -> Answer<proto::CudaSharedMemoryUnregisterResponse> {
+        unsupported(NO_SHARED_MEMORY)
+    }
+
+    async fn trace_setting(&self, _: Request<proto::TraceSettingRequest>) -> Answer<proto::TraceSettingResponse> {
+        unsupported(NO_TRACE)
+    }
+
+    async fn log_settings(&self, _: Request<proto::LogSettingsRequest>) -> Answer<proto::LogSettingsResponse> {
+        unsupported(NO_LOGGING)
+    }
+}

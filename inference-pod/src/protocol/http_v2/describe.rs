@@ -1,0 +1,134 @@
+//! Metadata, configuration, statistics and index as JSON.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::configuration::{ModelConfig, TensorConfig, VersionPolicy, datatype_name};
+use crate::models::{ModelVersion, PLATFORM, VersionStatus};
+use crate::statistics::{Phases, Snapshot, Total};
+
+#[derive(Serialize)]
+pub(super) struct Metadata<'a> {
+    name: &'a str,
+    versions: Vec<String>,
+    platform: &'static str,
+    inputs: Vec<Value>,
+    outputs: Vec<Value>,
+}
+
+pub(super) fn metadata<'a>(model: &'a ModelVersion, versions: &[u64]) -> Metadata<'a> {
+    let tensors = |tensors: &[TensorConfig]| {
+        let describe = |tensor: &TensorConfig| {
+            json!({
+                "name": tensor.name,
+                "datatype": tensor.datatype.name(),
+                "shape": tensor.client_shape(model.config.max_batch_size),
+            })
+        };
+        tensors.iter().map(describe).collect()
+    };
+    Metadata {
+        name: &model.name,
+        versions: versions.iter().map(u64::to_string).collect(),
+        platform: PLATFORM,
+        inputs: tensors(&model.config.inputs),
+        outputs: tensors(&model.config.outputs),
+    }
+}
+
+/// `ModelConfig` as Triton writes it: names of the proto, numbers as numbers.
+pub(super) fn config(config: &ModelConfig) -> Value {
+    let tensor = |tensor: &TensorConfig| {
+        let mut value = json!({
+            "name": tensor.name,
+            "data_type": datatype_name(tensor.datatype),
+            "dims": tensor.dims,
+        });
+        if let Some(shape) = &tensor.reshape {
+            value["reshape"] = json!({"shape": shape});
+        }
+        value
+    };
+    let parameters: BTreeMap<_, _> =
+        config.parameters.iter().map(|(key, value)| (key, json!({"string_value": value}))).collect();
+    let mut value = json!({
+        "name": config.name,
+        "platform": PLATFORM,
+        "backend": "onnxruntime",
+        "version_policy": match &config.version_policy {
+            VersionPolicy::Latest(count) => json!({"latest": {"num_versions": count}}),
+            VersionPolicy::All => json!({"all": {}}),
+            VersionPolicy::Specific(versions) => json!({"specific": {"versions": versions}}),
+        },
+        "max_batch_size": config.max_batch_size,
+        "input": config.inputs.iter().map(tensor).collect::<Vec<_>>(),
+        "output": config.outputs.iter().map(tensor).collect::<Vec<_>>(),
+        "instance_group": [{"name": config.name, "kind": "KIND_CPU", "count": config.instances}],
+        "default_model_filename": config.model_file,
+        "parameters": parameters,
+    });
+    if let Some(batching) = &config.dynamic_batching {
+        let delay = u64::try_from(batching.max_queue_delay.as_micros()).unwrap_or(u64::MAX);
+        value["dynamic_batching"] = json!({
+            "preferred_batch_size": batching.preferred_batch_sizes,
+            "max_queue_delay_microseconds": delay,
+            "default_queue_policy": {"max_queue_size": config.max_queue_size()},
+        });
+    }
+    value
+}
+
+pub(super) fn index(states: &[VersionStatus]) -> Value {
+    let describe = |status: &VersionStatus| {
+        json!({
+            "name": status.model,
+            "version": status.version.to_string(),
+            "state": status.state.name(),
+            "reason": status.reason,
+        })
+    };
+    states.iter().map(describe).collect()
+}
+
+pub(super) fn statistics(versions: &[Arc<ModelVersion>]) -> Value {
+    let all: Vec<_> = versions.iter().map(|version| model_statistics(version, &version.statistics.snapshot())).collect();
+    json!({"model_stats": all})
+}
+
+fn model_statistics(model: &ModelVersion, totals: &Snapshot) -> Value {
+    let batch = |(size, phases): (&u64, &Phases<Total>)| {
+        json!({
+            "batch_size": size,
+            "compute_input": total(phases.input),
+            "compute_infer": total(phases.infer),
+            "compute_output": total(phases.output),
+        })
+    };
+    json!({
+        "name": model.name,
+        "version": model.version.to_string(),
+        "last_inference": totals.last_inference,
+        "inference_count": totals.inferences,
+        "execution_count": totals.executions,
+        "inference_stats": {
+            "success": total(totals.success),
+            "fail": total(totals.fail),
+            "queue": total(totals.queue),
+            "compute_input": total(totals.phases.input),
+            "compute_infer": total(totals.phases.infer),
+            "compute_output": total(totals.phases.output),
+            "cache_hit": total(Total::default()),
+            "cache_miss": total(Total::default()),
+        },
+        "response_stats": {},
+        "batch_stats": totals.batches.iter().map(batch).collect::<Vec<_>>(),
+        "memory_usage": [],
+    })
+}
+
+fn total(total: Total) -> Value {
+    json!({"count": total.count, "ns": total.nanoseconds})
+}

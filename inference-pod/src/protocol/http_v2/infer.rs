@@ -1,0 +1,262 @@
+//! Inference requests and answers over HTTP: JSON, with tensors in it or as binary data behind it.
+
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, header};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::error::{InferenceError, Result};
+use crate::models::ModelVersion;
+use crate::protocol::parameters::{Parameter, check_tensor_parameter, request_timeout};
+use crate::protocol::{binary_tensor, json_tensor};
+use crate::tensor::{DataType, InferenceRequest, InferenceResponse, Tensor, element_count};
+
+/// Length of the JSON before the binary data, in both directions.
+const JSON_LENGTH_HEADER: &str = "inference-header-content-length";
+
+type Parameters = BTreeMap<String, Parameter>;
+
+#[derive(Deserialize)]
+struct Request<'a> {
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    parameters: Parameters,
+    #[serde(borrow)]
+    inputs: Vec<Input<'a>>,
+    #[serde(default)]
+    outputs: Vec<Output>,
+}
+
+#[derive(Deserialize)]
+struct Input<'a> {
+    name: String,
+    shape: Vec<i64>,
+    datatype: String,
+    #[serde(default)]
+    parameters: Parameters,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Output {
+    name: String,
+    #[serde(default)]
+    parameters: Parameters,
+}
+
+/// Which outputs the client wants as binary data.
+pub(super) struct Wanted {
+    by_default: bool,
+    by_name: BTreeMap<String, bool>,
+}
+
+impl Wanted {
+    fn binary(&self, name: &str) -> bool {
+        self.by_name.get(name).copied().unwrap_or(self.by_default)
+    }
+}
+
+/// The length of the JSON part, if the request says that there is more than that.
+pub(super) fn json_length(headers: &HeaderMap) -> Result<Option<usize>> {
+    let Some(value) = headers.get(JSON_LENGTH_HEADER) else { return Ok(None) };
+    let length = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    length.map(Some).ok_or_else(|| {
+        InferenceError::invalid(format!("Unable to parse Inference-Header-Content-Length, got: {value:?}"))
+    })
+}
+
+/// Decodes a body.
+pub(super) fn decode(
+    model: &ModelVersion,
+    body: &Bytes,
+    json_length: Option<usize>,
+) -> Result<(InferenceRequest, Wanted)> {
+    if json_length == Some(0) {
+        return raw_request(model, body);
+    }
+    let length = json_length.unwrap_or(body.len());
+    if length > body.len() {
+        return Err(InferenceError::invalid(format!(
+            "Inference-Header-Content-Length is {length}, but the body has only {} bytes",
+            body.len()
+        )));
+    }
+    let mut binary = body.slice(length..);
+    let request: Request<'_> = serde_json::from_slice(&body[..length])
+        .map_err(|error| InferenceError::invalid(format!("failed to parse the request JSON buffer: {error}")))?;
+    let timeout = request_timeout(request.parameters.iter().map(|(name, value)| (name.as_str(), value)))?;
+    let by_default = match request.parameters.get("binary_data_output") {
+        Some(value) => value.as_bool("binary_data_output")?,
+        None => false,
+    };
+    let inputs = request.inputs.iter().map(|input| decode_input(input, &mut binary)).collect::<Result<_>>()?;
+    if !binary.is_empty() {
+        return Err(InferenceError::invalid(format!(
+            "unexpected additional input data for model '{}': {} bytes belong to no input",
+            model.name,
+            binary.len()
+        )));
+    }
+    let mut by_name = BTreeMap::new();
+    for output in &request.outputs {
+        for (name, value) in &output.parameters {
+            check_tensor_parameter(&output.name, name)?;
+            if name == "binary_data" {
+                by_name.insert(output.name.clone(), value.as_bool(name)?);
+            }
+        }
+    }
+    let outputs = request.outputs.into_iter().map(|output| output.name).collect();
+    Ok((InferenceRequest { id: request.id, inputs, outputs, timeout }, Wanted { by_default, by_name }))
+}
+
+fn decode_input(input: &Input<'_>, binary: &mut Bytes) -> Result<Tensor> {
+    let name = &input.name;
+    let datatype = DataType::from_name(&input.datatype)
+        .ok_or_else(|| InferenceError::invalid(format!("invalid datatype '{}' for input '{name}'", input.datatype)))?;
+    for parameter in input.parameters.keys() {
+        check_tensor_parameter(name, parameter)?;
+    }
+    let count = element_count(name, &input.shape)?;
+    let data = match (input.parameters.get("binary_data_size"), input.data) {
+        (Some(_), Some(_)) => {
+            return Err(InferenceError::invalid(format!("input '{name}' has both 'data' and 'binary_data_size'")));
+        }
+        (None, None) => {
+            return Err(InferenceError::invalid(format!("input '{name}' must have 'data' or 'binary_data_size'")));
+        }
+        (Some(size), None) => {
+            let size = usize::try_from(size.as_unsigned("binary_data_size")?).unwrap_or(usize::MAX);
+            if size > binary.len() {
+                return Err(InferenceError::invalid(format!(
+                    "input '{name}' says it has {size} bytes of binary data, but only {} are left in the body",
+                    binary.len()
+                )));
+            }
+            binary_tensor::decode(name, datatype, binary.split_to(size))?
+        }
+        (None, Some(json)) => json_tensor::decode(name, datatype, json.get(), count)?,
+    };
+    Tensor::new(name.clone(), datatype, input.shape.clone(), data)
+}
+
+/// A body of nothing but the bytes of the only input, one row of them.
+fn raw_request(model: &ModelVersion, body: &Bytes) -> Result<(InferenceRequest, Wanted)> {
+    let [input] = model.config.inputs.as_slice() else {
+        return Err(InferenceError::invalid(format!(
+            "raw binary requests need a model with one input, and '{}' has {}",
+            model.name,
+            model.config.inputs.len()
+        )));
+    };
+    let data = binary_tensor::decode(&input.name, input.datatype, body.clone())?;
+    let elements = match (&data, input.datatype.size()) {
+        (crate::tensor::TensorData::Strings(strings), _) => strings.len(),
+        (_, size) => body.len() / size.unwrap_or(1),
+    };
+    let fixed: i64 = input.dims.iter().filter(|size| **size > 0).product();
+    let open = input.dims.iter().filter(|size| **size == -1).count();
+    if open > 1 {
+        return Err(InferenceError::invalid(format!(
+            "raw binary requests need a model with at most one open size, and input '{}' has {open}",
+            input.name
+        )));
+    }
+    let rest = i64::try_from(elements).unwrap_or(i64::MAX) / fixed.max(1);
+    let batch = (model.config.max_batch_size > 0).then_some(1);
+    let inner = input.dims.iter().map(|size| if *size == -1 { rest } else { *size });
+    let shape = batch.into_iter().chain(inner).collect();
+    let tensor = Tensor::new(input.name.clone(), input.datatype, shape, data)?;
+    let request = InferenceRequest { inputs: vec![tensor], ..InferenceRequest::default() };
+    Ok((request, Wanted { by_default: true, by_name: BTreeMap::new() }))
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    model_name: &'a str,
+    model_version: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    id: &'a str,
+    outputs: Vec<AnswerTensor<'a>>,
+}
+
+#[derive(Serialize)]
+struct AnswerTensor<'a> {
+    name: &'a str,
+    datatype: &'static str,
+    shape: &'a [i64],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<BinarySize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<json_tensor::Written<'a>>,
+}
+
+#[derive(Serialize)]
+struct BinarySize {
+    binary_data_size: usize,
+}
+
+/// An encoded answer: the body, and how much of it is JSON when not all of it is.
+pub(super) struct Encoded {
+    body: Bytes,
+    json_length: Option<usize>,
+}
+
+/// Encodes an answer.
+pub(super) fn encode(answer: &InferenceResponse, wanted: &Wanted) -> Result<Encoded> {
+    let mut binary = Vec::new();
+    let mut outputs = Vec::with_capacity(answer.outputs.len());
+    for output in &answer.outputs {
+        let (parameters, data) = if wanted.binary(&output.name) {
+            let bytes = binary_tensor::encode(&output.data);
+            let size = BinarySize { binary_data_size: bytes.len() };
+            binary.push(bytes);
+            (Some(size), None)
+        } else {
+            json_tensor::check_expressible(&output.name, output.datatype, &output.data)?;
+            (None, Some(json_tensor::Written { datatype: output.datatype, data: &output.data }))
+        };
+        let datatype = output.datatype.name();
+        outputs.push(AnswerTensor { name: &output.name, datatype, shape: &output.shape, parameters, data });
+    }
+    let json = Answer {
+        model_name: &answer.model,
+        model_version: answer.version.to_string(),
+        id: &answer.id,
+        outputs,
+    };
+    let json = serde_json::to_vec(&json)
+        .map_err(|error| InferenceError::internal(format!("the answer cannot be written as JSON: {error}")))?;
+    if binary.is_empty() {
+        return Ok(Encoded { body: json.into(), json_length: None });
+    }
+    let json_length = json.len();
+    let mut body = BytesMut::with_capacity(json_length + binary.iter().map(Bytes::len).sum::<usize>());
+    body.extend_from_slice(&json);
+    for bytes in binary {
+        body.extend_from_slice(&bytes);
+    }
+    Ok(Encoded { body: body.freeze(), json_length: Some(json_length) })
+}
+
+impl IntoResponse for Encoded {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.body));
+        let headers = response.headers_mut();
+        let content_type = match self.json_length {
+            Some(length) => {
+                headers.insert(JSON_LENGTH_HEADER, HeaderValue::from(length));
+                "application/octet-stream"
+            }
+            None => "application/json",
+        };
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response
+    }
+}

@@ -1,0 +1,76 @@
+//! The operations port (8002): Prometheus metrics, and how far the serving plan is carried out.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::header;
+use serde_json::{Value, json};
+
+use super::status;
+use crate::error::{InferenceError, Result};
+use crate::metrics::Metrics;
+use crate::models::{Keeper, PlanState, Registry, State as VersionState};
+
+/// What this port tells of.
+pub struct Operations {
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    /// States of versions.
+    pub registry: Arc<Registry>,
+    /// State of the plan.
+    pub keeper: Arc<Keeper>,
+}
+
+/// All routes.
+pub fn router(operations: Arc<Operations>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/serving-plan", get(serving_plan))
+        .method_not_allowed_fallback(status::wrong_method)
+        .fallback(status::unknown_path)
+        .with_state(operations)
+}
+
+async fn metrics(State(operations): State<Arc<Operations>>) -> Result<Response> {
+    let text = operations
+        .metrics
+        .encode()
+        .map_err(|error| InferenceError::internal(format!("metrics cannot be written: {error}")))?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+async fn serving_plan(State(operations): State<Arc<Operations>>) -> Json<Value> {
+    let plan = operations.keeper.status();
+    let state = match plan.state {
+        PlanState::Applied => "Applied",
+        PlanState::Loading => "Loading",
+        PlanState::Failed => "Failed",
+    };
+    let models: Vec<_> = operations
+        .registry
+        .states()
+        .into_iter()
+        .map(|status| {
+            json!({
+                "name": status.model,
+                "version": status.version,
+                "digest": status.digest,
+                "state": contract_state(status.state),
+                "reason": status.reason,
+            })
+        })
+        .collect();
+    Json(json!({"planSha256": plan.plan_sha256, "state": state, "message": plan.message, "models": models}))
+}
+
+/// The contract with the operator knows three states; a version that is about to leave answers nothing new.
+fn contract_state(state: VersionState) -> &'static str {
+    match state {
+        VersionState::Ready => "READY",
+        VersionState::Loading => "LOADING",
+        VersionState::Unavailable | VersionState::Unloading => "UNAVAILABLE",
+    }
+}

@@ -1,0 +1,110 @@
+//! REST for people without tensors (port 8080): rows in, labels and probabilities or values out.
+
+mod answer;
+mod rows;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures::future::try_join_all;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Service, body, status};
+use crate::error::{InferenceError, Result};
+use crate::models::ModelVersion;
+use crate::tensor::{InferenceRequest, InferenceResponse};
+
+type Context = State<Arc<Service>>;
+
+const PREDICT: &str = ":predict";
+
+/// All routes.
+pub fn router(service: Arc<Service>) -> Router {
+    Router::new()
+        .route("/health", get(health))
+        .route("/v1/models", get(models))
+        .route("/v1/models/{model}", get(model).post(predict_by_verb))
+        .route("/predict/{model}", post(predict_by_path))
+        .method_not_allowed_fallback(status::wrong_method)
+        .fallback(status::unknown_path)
+        .with_state(service)
+}
+
+#[derive(Deserialize)]
+struct Request {
+    instances: Vec<Value>,
+}
+
+async fn health(State(service): Context) -> Response {
+    if service.lifecycle.is_ready() {
+        return Json(json!({"status": "ready"})).into_response();
+    }
+    let reason = if service.lifecycle.is_stopping() { "stopping" } else { "loading models" };
+    (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": reason}))).into_response()
+}
+
+async fn models(State(service): Context) -> impl IntoResponse {
+    let mut names: Vec<_> = service.registry.all().iter().map(|version| version.name.clone()).collect();
+    names.dedup();
+    Json(json!({"models": names}))
+}
+
+async fn model(State(service): Context, Path(name): Path<String>) -> Result<Response> {
+    let model = service.registry.find(&name, None)?;
+    let versions: Vec<_> = service.registry.versions(&name)?.iter().map(|version| version.version).collect();
+    Ok(Json(answer::describe(&model, &versions)).into_response())
+}
+
+/// `POST /v1/models/{name}:predict`: the verb is a part of the last path segment.
+async fn predict_by_verb(
+    State(service): Context,
+    Path(segment): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response> {
+    match segment.strip_suffix(PREDICT) {
+        Some(name) => predict(&service, name, &headers, body).await,
+        None => Err(InferenceError::not_found(format!("POST to /v1/models/{segment}{PREDICT} or /predict/{segment}"))),
+    }
+}
+
+async fn predict_by_path(
+    State(service): Context,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response> {
+    predict(&service, &name, &headers, body).await
+}
+
+async fn predict(service: &Service, name: &str, headers: &HeaderMap, body: Body) -> Result<Response> {
+    let model = service.registry.find(name, None)?;
+    let body = body::read(headers, body, service.max_body_bytes).await?;
+    let decoding_model = Arc::clone(&model);
+    let requests = body::decode(body.len(), move || {
+        let request: Request = serde_json::from_slice(&body).map_err(|error| {
+            InferenceError::invalid(format!(
+                "the body is not JSON of the form {{\"instances\": [row, …]}} with a list or an object as each row: {error}"
+            ))
+        })?;
+        rows::decode(&decoding_model, &request.instances)
+    })
+    .await?;
+    let answers = run(&model, requests).await?;
+    let mut predictions = Vec::new();
+    for part in &answers {
+        predictions.extend(answer::predictions(&model, part)?);
+    }
+    Ok(Json(json!({"model": model.name, "version": model.version, "predictions": predictions})).into_response())
+}
+
+/// Rows beyond the model's largest batch were cut into several requests; they wait in the queue together.
+async fn run(model: &ModelVersion, requests: Vec<InferenceRequest>) -> Result<Vec<InferenceResponse>> {
+    try_join_all(requests.into_iter().map(|request| model.infer(request))).await
+}

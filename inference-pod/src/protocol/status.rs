@@ -1,0 +1,54 @@
+//! The one table from kinds of errors to HTTP and gRPC.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use tonic::Code;
+
+use crate::error::{ErrorKind, InferenceError};
+
+const fn row(kind: ErrorKind) -> (StatusCode, Code) {
+    match kind {
+        ErrorKind::InvalidArgument => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
+        ErrorKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted),
+        ErrorKind::NotFound => (StatusCode::NOT_FOUND, Code::NotFound),
+        ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+        ErrorKind::Unsupported => (StatusCode::NOT_IMPLEMENTED, Code::Unimplemented),
+        ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal),
+    }
+}
+
+/// The body of every HTTP error.
+#[derive(Serialize)]
+pub(super) struct ErrorBody<'a> {
+    pub(super) error: &'a str,
+}
+
+impl IntoResponse for InferenceError {
+    fn into_response(self) -> Response {
+        let (status, _) = row(self.kind);
+        let mut response = (status, Json(ErrorBody { error: &self.message })).into_response();
+        if self.kind == ErrorKind::Unavailable {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<InferenceError> for tonic::Status {
+    fn from(error: InferenceError) -> Self {
+        let (_, code) = row(error.kind);
+        Self::new(code, error.message)
+    }
+}
+
+/// 404 for a path that is none.
+pub(super) async fn unknown_path() -> Response {
+    (StatusCode::NOT_FOUND, Json(ErrorBody { error: "Not Found" })).into_response()
+}
+
+/// 405 for a method that the path does not take.
+pub(super) async fn wrong_method() -> Response {
+    (StatusCode::METHOD_NOT_ALLOWED, Json(ErrorBody { error: "Method Not Allowed" })).into_response()
+}
