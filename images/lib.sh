@@ -38,7 +38,7 @@ image_engine() {
 newest_archive() {
   local link
   link=$ARCHIVES/$(image_reference "$1" | tr '/:' '__').current
-  [ -L "$link" ] || fail "image $1 is not built; run images/build $1"
+  [ -e "$link" ] || fail "image $1 is not built; run images/build $1"
   readlink -f "$link"
 }
 
