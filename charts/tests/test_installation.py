@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rendering import CHART, HelmError, run
+from rendering import CHART, HelmError, Manifest, run
 
 pytestmark = pytest.mark.cluster
 
@@ -63,8 +63,17 @@ def upgrade(*arguments: str) -> None:
     )
 
 
+def pods(component: str = "") -> list[Manifest]:
+    """The release's pods but for those that are on their way out, which `kubectl exec deployment/…` may choose."""
+    selector = f"app.kubernetes.io/instance={RELEASE}" + (component and f",app.kubernetes.io/component={component}")
+    found = json.loads(kubectl("get", "pods", f"--selector={selector}", "--output=json"))["items"]
+    return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+
 def in_mlflow(script: str) -> str:
-    command = ("exec", "--stdin", f"deployment/{RELEASE}-mlflow", "--container=mlflow", "--", "python", "-")
+    (pod,) = pods("mlflow")
+    name = pod["metadata"]["name"]
+    command = ("exec", "--stdin", name, "--container=mlflow", "--", "python", "-")
     return kubectl(*command, standard_input=script).strip()
 
 
@@ -78,8 +87,7 @@ def passwords() -> dict[str, str]:
 
 
 def pods_by_uid() -> dict[str, str]:
-    pods = json.loads(kubectl("get", "pods", f"--selector=app.kubernetes.io/instance={RELEASE}", "--output=json"))
-    return {pod["metadata"]["uid"]: pod["metadata"]["name"] for pod in pods["items"]}
+    return {pod["metadata"]["uid"]: pod["metadata"]["name"] for pod in pods()}
 
 
 def wait_until_ready() -> None:
@@ -114,10 +122,10 @@ def test_its_own_test_names_what_is_missing_and_passes_when_nothing_is() -> None
 
 
 def test_an_upgrade_keeps_the_passwords_and_restarts_only_what_changed() -> None:
-    before, pods = passwords(), pods_by_uid()
+    before, old = passwords(), pods_by_uid()
     upgrade("--set=mlflow.podAnnotations.example\\.com/changed=yes")
     assert passwords() == before
-    gone = {name for uid, name in pods.items() if uid not in pods_by_uid()}
+    gone = {name for uid, name in old.items() if uid not in pods_by_uid()}
     assert len(gone) == 1
     assert gone.pop().startswith(f"{RELEASE}-mlflow-")
 
@@ -131,9 +139,7 @@ def test_data_outlives_every_pod() -> None:
 
 
 def test_metrics_answer_a_scrape_by_the_address_of_the_pod() -> None:
-    address = kubectl(
-        *("get", "pods", "--selector=app.kubernetes.io/component=mlflow", "--output=jsonpath={.items[0].status.podIP}")
-    )
+    address = pods("mlflow")[0]["status"]["podIP"]
     script = f"import urllib.request; print(urllib.request.urlopen('http://{address}:5000/metrics').read().decode())"
     assert "mlflow_http_request_total" in in_mlflow(script)
 
