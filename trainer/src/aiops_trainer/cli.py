@@ -99,7 +99,9 @@ def main() -> NoReturn:
     """Entry point of `aiops-trainer`."""
     arguments = argument_parser().parse_args()
     termination.end_on_sigterm(arguments.termination_log)
-    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s")
+    # Of the libraries only warnings: their progress is not the training's.
+    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("aiops_trainer").setLevel(logging.INFO)
     leave(execute(arguments))
 
 

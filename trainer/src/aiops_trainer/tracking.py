@@ -43,7 +43,8 @@ def connect(environment: Mapping[str, str], patience_seconds: float) -> str:
     configure_mlflow(os.environ, patience_seconds)
     import mlflow
 
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    # The image has no pip whose version could be noted beside the model's requirements.
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(uri)
     return uri
 
