@@ -8,11 +8,15 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// A model server for ONNX models, with Triton's protocol, flags and repository.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 pub struct Arguments {
     /// Flags of the server.
     #[command(flatten)]
-    pub serve: Option<ServeArguments>,
+    pub serve: ServeArguments,
     /// Something else than serving.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -52,8 +56,8 @@ pub struct CommonArguments {
 #[derive(Debug, Args)]
 pub struct ServeArguments {
     /// Model repository: a folder, s3://bucket/prefix, s3://host:port/bucket/prefix or s3://https://host:port/bucket/prefix.
-    #[arg(long, alias = "model-store", value_name = "URI", value_parser = parse_location)]
-    pub model_repository: Location,
+    #[arg(long, alias = "model-store", value_name = "URI", value_parser = parse_location, required = true)]
+    pub model_repository: Option<Location>,
     /// Serving plan to follow; without one, every model is served as its version_policy says.
     #[arg(long, value_name = "FILE")]
     pub serving_plan: Option<PathBuf>,
@@ -108,7 +112,12 @@ pub struct ServeArguments {
 #[derive(Debug, Args)]
 pub struct PublishArguments {
     /// Folder with model.onnx, and conversion.json and samples.safetensors where there are any.
-    #[arg(long, value_name = "FOLDER", required_unless_present = "source", conflicts_with = "source")]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        required_unless_present = "source",
+        conflicts_with = "source"
+    )]
     pub input: Option<PathBuf>,
     /// ONNX file: s3://bucket/path/model.onnx or a path.
     #[arg(long, value_name = "URI", value_parser = parse_location)]
@@ -152,12 +161,29 @@ mod tests {
     #[test]
     fn flags_are_taken_as_tritonserver_takes_them() {
         for arguments in [
-            &["--model-repository=/models", "--http-port=9000", "--exit-on-error=false"][..],
-            &["--model-store", "/models", "--http-port", "9000", "--exit-on-error", "false"],
+            &[
+                "--model-repository=/models",
+                "--http-port=9000",
+                "--exit-on-error=false",
+            ][..],
+            &[
+                "--model-store",
+                "/models",
+                "--http-port",
+                "9000",
+                "--exit-on-error",
+                "false",
+            ],
         ] {
-            let serve = parse(arguments).unwrap().serve.unwrap();
-            assert_eq!(serve.model_repository, Location::Folder("/models".into()));
-            assert_eq!((serve.http_port, serve.grpc_port, serve.exit_timeout_secs), (9000, 8001, 30));
+            let serve = parse(arguments).unwrap().serve;
+            assert_eq!(
+                serve.model_repository.unwrap(),
+                Location::Folder("/models".into())
+            );
+            assert_eq!(
+                (serve.http_port, serve.grpc_port, serve.exit_timeout_secs),
+                (9000, 8001, 30)
+            );
             assert!(!serve.exit_on_error);
         }
     }
@@ -171,7 +197,13 @@ mod tests {
             &["--model-repository=gs://models"],
             &["--model-repository=/models", "--inference-threads=0"],
             &["publish", "--model-repository=/m", "--model=a", "--version=1"],
-            &["publish", "--input=/w", "--model-repository=/m", "--model=a", "--version=0"],
+            &[
+                "publish",
+                "--input=/w",
+                "--model-repository=/m",
+                "--model=a",
+                "--version=0",
+            ],
         ] {
             assert!(parse(arguments).is_err(), "{arguments:?}");
         }
@@ -179,8 +211,20 @@ mod tests {
 
     #[test]
     fn publish_is_told_apart() {
-        let arguments = ["publish", "--source", "s3://b/x/model.onnx", "--model-repository", "/m", "--model", "a", "--version", "3"];
-        let Some(Command::Publish(publish)) = parse(&arguments).unwrap().command else { panic!("publish") };
+        let arguments = [
+            "publish",
+            "--source",
+            "s3://b/x/model.onnx",
+            "--model-repository",
+            "/m",
+            "--model",
+            "a",
+            "--version",
+            "3",
+        ];
+        let Some(Command::Publish(publish)) = parse(&arguments).unwrap().command else {
+            panic!("publish")
+        };
         assert_eq!(publish.version, 3);
     }
 }

@@ -33,26 +33,41 @@ pub type Result<T, E = InferenceError> = std::result::Result<T, E>;
 impl InferenceError {
     /// The request is wrong.
     pub fn invalid(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::InvalidArgument, message: message.into() }
+        Self {
+            kind: ErrorKind::InvalidArgument,
+            message: message.into(),
+        }
     }
 
     /// Nothing has this name.
     pub fn not_found(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::NotFound, message: message.into() }
+        Self {
+            kind: ErrorKind::NotFound,
+            message: message.into(),
+        }
     }
 
     /// Try again later.
     pub fn unavailable(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Unavailable, message: message.into() }
+        Self {
+            kind: ErrorKind::Unavailable,
+            message: message.into(),
+        }
     }
 
     /// Not a part of this server.
     pub fn unsupported(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Unsupported, message: message.into() }
+        Self {
+            kind: ErrorKind::Unsupported,
+            message: message.into(),
+        }
     }
 
     /// The model or the runtime failed.
     pub fn internal(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Internal, message: message.into() }
+        Self {
+            kind: ErrorKind::Internal,
+            message: message.into(),
+        }
     }
 }

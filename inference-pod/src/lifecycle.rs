@@ -13,7 +13,11 @@ pub struct Lifecycle {
 
 impl Default for Lifecycle {
     fn default() -> Self {
-        Self { models_serve: AtomicBool::new(false), stopping: AtomicBool::new(false), ready: watch::Sender::new(false) }
+        Self {
+            models_serve: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            ready: watch::Sender::new(false),
+        }
     }
 }
 

@@ -11,18 +11,21 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            Arguments::command().error(clap::error::ErrorKind::Io, error).print().unwrap_or_default();
+            Arguments::command()
+                .error(clap::error::ErrorKind::Io, error)
+                .print()
+                .unwrap_or_default();
             return ExitCode::FAILURE;
         }
     };
-    match (arguments.command, arguments.serve) {
-        (Some(Command::Publish(arguments)), _) => {
+    match arguments.command {
+        Some(Command::Publish(arguments)) => {
             logging::start(&arguments.common);
             runtime.block_on(publish::run(&arguments))
         }
-        (None, Some(arguments)) => {
-            logging::start(&arguments.common);
-            match runtime.block_on(server::run(arguments)) {
+        None => {
+            logging::start(&arguments.serve.common);
+            match runtime.block_on(server::run(arguments.serve)) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     tracing::error!("{error:#}");
@@ -30,8 +33,5 @@ fn main() -> ExitCode {
                 }
             }
         }
-        (None, None) => Arguments::command()
-            .error(clap::error::ErrorKind::MissingRequiredArgument, "--model-repository is required")
-            .exit(),
     }
 }

@@ -14,8 +14,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 /// Seconds, from a tiny model on an idle pod to a queue that is far too long.
-const SECONDS: [f64; 16] =
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const SECONDS: [f64; 16] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 const ROWS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -110,32 +111,73 @@ impl Default for Metrics {
         };
         let success = counters("nv_inference_request_success", "Requests that were answered");
         let inferences = counters("nv_inference_count", "Inferences made; a batch of n counts n");
-        let executions = counters("nv_inference_exec_count", "Executions of the model; a batch counts once");
-        let request_duration_us = counters("nv_inference_request_duration_us", "Microseconds from receipt to answer");
-        let queue_duration_us = counters("nv_inference_queue_duration_us", "Microseconds that requests waited");
-        let compute_input_duration_us =
-            counters("nv_inference_compute_input_duration_us", "Microseconds spent on putting inputs together");
-        let compute_infer_duration_us =
-            counters("nv_inference_compute_infer_duration_us", "Microseconds spent in the model");
-        let compute_output_duration_us =
-            counters("nv_inference_compute_output_duration_us", "Microseconds spent on taking outputs apart");
+        let executions = counters(
+            "nv_inference_exec_count",
+            "Executions of the model; a batch counts once",
+        );
+        let request_duration_us = counters(
+            "nv_inference_request_duration_us",
+            "Microseconds from receipt to answer",
+        );
+        let queue_duration_us = counters(
+            "nv_inference_queue_duration_us",
+            "Microseconds that requests waited",
+        );
+        let compute_input_duration_us = counters(
+            "nv_inference_compute_input_duration_us",
+            "Microseconds spent on putting inputs together",
+        );
+        let compute_infer_duration_us = counters(
+            "nv_inference_compute_infer_duration_us",
+            "Microseconds spent in the model",
+        );
+        let compute_output_duration_us = counters(
+            "nv_inference_compute_output_duration_us",
+            "Microseconds spent on taking outputs apart",
+        );
         let failure = Family::default();
-        registry.register("nv_inference_request_failure", "Requests that failed, by reason", failure.clone());
+        registry.register(
+            "nv_inference_request_failure",
+            "Requests that failed, by reason",
+            failure.clone(),
+        );
         let pending = Family::default();
-        registry.register("nv_inference_pending_request_count", "Requests that wait in the queue", pending.clone());
+        registry.register(
+            "nv_inference_pending_request_count",
+            "Requests that wait in the queue",
+            pending.clone(),
+        );
         let load_duration = Family::default();
-        registry.register("nv_model_load_duration_secs", "Seconds that loading the model took", load_duration.clone());
+        registry.register(
+            "nv_model_load_duration_secs",
+            "Seconds that loading the model took",
+            load_duration.clone(),
+        );
         let mut histograms = |name: &str, help: &str, make: fn() -> Histogram| {
             let family = Histograms::new_with_constructor(make);
             registry.register(name, help, family.clone());
             family
         };
-        let request_seconds =
-            histograms("aiops_inference_request_duration_seconds", "From receipt to answer", seconds_histogram);
-        let queue_seconds = histograms("aiops_inference_queue_duration_seconds", "Time in the queue", seconds_histogram);
-        let compute_seconds =
-            histograms("aiops_inference_compute_duration_seconds", "Execution of a batch", seconds_histogram);
-        let batch_rows = histograms("aiops_inference_batch_rows", "Rows of an executed batch", rows_histogram);
+        let request_seconds = histograms(
+            "aiops_inference_request_duration_seconds",
+            "From receipt to answer",
+            seconds_histogram,
+        );
+        let queue_seconds = histograms(
+            "aiops_inference_queue_duration_seconds",
+            "Time in the queue",
+            seconds_histogram,
+        );
+        let compute_seconds = histograms(
+            "aiops_inference_compute_duration_seconds",
+            "Execution of a batch",
+            seconds_histogram,
+        );
+        let batch_rows = histograms(
+            "aiops_inference_batch_rows",
+            "Rows of an executed batch",
+            rows_histogram,
+        );
         Self {
             registry,
             success,
@@ -193,9 +235,16 @@ impl Metrics {
 
     /// Handles for one model version; all of them are exposed, at zero, from now on.
     pub fn of_model(&self, model: &str, version: u64) -> ModelMetrics {
-        let labels = ModelLabels { model: model.to_owned(), version: version.to_string() };
+        let labels = ModelLabels {
+            model: model.to_owned(),
+            version: version.to_string(),
+        };
         let failure = |reason| {
-            let labels = FailureLabels { model: model.to_owned(), version: version.to_string(), reason };
+            let labels = FailureLabels {
+                model: model.to_owned(),
+                version: version.to_string(),
+                reason,
+            };
             self.failure.get_or_create(&labels).clone()
         };
         ModelMetrics {

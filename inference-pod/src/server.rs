@@ -34,17 +34,29 @@ const OPERATIONS_END: Duration = Duration::from_secs(1);
 pub async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let start = Instant::now();
     let mut signals = Signals::listen()?;
-    let Parts { service, keeper, operations } = prepare(&arguments)?;
+    let Parts {
+        service,
+        keeper,
+        operations,
+    } = prepare(&arguments)?;
     let stop_accepting = CancellationToken::new();
     let mut fronts = start_fronts(&arguments, &service, &stop_accepting).await?;
 
     let stop_operations = CancellationToken::new();
     let listener = bind("metrics", arguments.metrics_address, arguments.metrics_port).await?;
     let mut operations_front = JoinSet::new();
-    operations_front.spawn(serve_http(listener, operations::router(operations), stop_operations.clone()));
+    operations_front.spawn(serve_http(
+        listener,
+        operations::router(operations),
+        stop_operations.clone(),
+    ));
 
     let mut loading = JoinSet::new();
-    loading.spawn(load(Arc::clone(&keeper), arguments.serving_plan.clone(), arguments.exit_on_error));
+    loading.spawn(load(
+        Arc::clone(&keeper),
+        arguments.serving_plan.clone(),
+        arguments.exit_on_error,
+    ));
     let reason = loop {
         tokio::select! {
             reason = signals.next() => break reason,
@@ -76,14 +88,24 @@ struct Parts {
 
 fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
     let library = runtime::find_library(arguments.common.onnxruntime_library.as_deref())?;
-    let threads = arguments.inference_threads.map_or_else(runtime::available_threads, usize::from);
+    let threads = arguments
+        .inference_threads
+        .map_or_else(runtime::available_threads, usize::from);
     let runtime = Runtime::start(&library, threads)?;
-    let repository = Repository::open(arguments.model_repository.clone())
-        .with_context(|| format!("--model-repository {}", arguments.model_repository))?;
+    let location = arguments
+        .model_repository
+        .clone()
+        .context("--model-repository is missing")?;
+    let repository = Repository::open(location).context("--model-repository")?;
     let registry = Arc::new(Registry::default());
     let lifecycle = Arc::new(Lifecycle::default());
     let metrics = Arc::new(Metrics::default());
-    let loader = Loader { repository, cache: arguments.model_cache.clone(), runtime, metrics: Arc::clone(&metrics) };
+    let loader = Loader {
+        repository,
+        cache: arguments.model_cache.clone(),
+        runtime,
+        metrics: Arc::clone(&metrics),
+    };
     loader.clean_cache();
     let keeper = Arc::new(Keeper::new(loader, Arc::clone(&registry), Arc::clone(&lifecycle)));
     let service = Arc::new(Service {
@@ -91,8 +113,16 @@ fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
         lifecycle,
         max_body_bytes: arguments.http_max_input_size,
     });
-    let operations = Arc::new(Operations { metrics, registry, keeper: Arc::clone(&keeper) });
-    Ok(Parts { service, keeper, operations })
+    let operations = Arc::new(Operations {
+        metrics,
+        registry,
+        keeper: Arc::clone(&keeper),
+    });
+    Ok(Parts {
+        service,
+        keeper,
+        operations,
+    })
 }
 
 async fn start_fronts(
@@ -104,8 +134,12 @@ async fn start_fronts(
     let grpc = bind("grpc", arguments.grpc_address, arguments.grpc_port).await?;
     let rest = bind("rest", arguments.rest_address, arguments.rest_port).await?;
     let mut fronts = JoinSet::new();
-    for (listener, router) in [(http, http_v2::router(Arc::clone(service))), (rest, rest::router(Arc::clone(service)))] {
-        let closing = axum::middleware::from_fn_with_state(Arc::clone(&service.lifecycle), close_when_stopping);
+    for (listener, router) in [
+        (http, http_v2::router(Arc::clone(service))),
+        (rest, rest::router(Arc::clone(service))),
+    ] {
+        let closing =
+            axum::middleware::from_fn_with_state(Arc::clone(&service.lifecycle), close_when_stopping);
         fronts.spawn(serve_http(listener, router.layer(closing), stop.clone()));
     }
     fronts.spawn(serve_grpc(grpc, Arc::clone(service), stop.clone()));
@@ -128,11 +162,17 @@ async fn serve_http(listener: TcpListener, router: Router, stop: CancellationTok
             tracing::debug!(%error, "TCP_NODELAY was refused");
         }
     });
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await?;
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await?;
     Ok(())
 }
 
-async fn serve_grpc(listener: TcpListener, service: Arc<Service>, stop: CancellationToken) -> anyhow::Result<()> {
+async fn serve_grpc(
+    listener: TcpListener,
+    service: Arc<Service>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let mut reporting = JoinSet::new();
     reporting.spawn(grpc_v2::report_health(Arc::clone(&service.lifecycle), reporter));
@@ -148,11 +188,17 @@ async fn serve_grpc(listener: TcpListener, service: Arc<Service>, stop: Cancella
 }
 
 /// Lets clients that keep connections open move to another pod before this one stops accepting.
-async fn close_when_stopping(State(lifecycle): State<Arc<Lifecycle>>, request: Request, next: Next) -> Response {
+async fn close_when_stopping(
+    State(lifecycle): State<Arc<Lifecycle>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let version = request.version();
     let mut response = next.run(request).await;
     if lifecycle.is_stopping() && version <= Version::HTTP_11 {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
@@ -170,7 +216,10 @@ async fn load(
         Ok(()) => Ok(()),
         Err(failure) if exit_on_error => Err(anyhow::anyhow!(failure.message)),
         Err(failure) => {
-            tracing::error!(error = failure.message, "some models cannot be loaded; the others serve");
+            tracing::error!(
+                error = failure.message,
+                "some models cannot be loaded; the others serve"
+            );
             std::future::pending().await
         }
     }

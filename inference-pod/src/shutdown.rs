@@ -25,7 +25,10 @@ pub enum Reason {
 impl Signals {
     /// Listens from now on.
     pub fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     /// Waits for a signal.
@@ -47,7 +50,10 @@ pub async fn drain(
 ) {
     lifecycle.stop();
     if reason == Reason::Terminate && !delay.is_zero() {
-        tracing::info!(seconds = delay.as_secs_f64(), "asked to end: unready, but still accepting for the drain delay");
+        tracing::info!(
+            seconds = delay.as_secs_f64(),
+            "asked to end: unready, but still accepting for the drain delay"
+        );
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
             _ = signals.next() => tracing::info!("asked again: the drain delay is cut short"),

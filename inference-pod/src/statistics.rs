@@ -81,7 +81,10 @@ pub struct Statistics {
 impl Statistics {
     /// Starts at zero.
     pub fn new(metrics: ModelMetrics) -> Self {
-        Self { metrics, totals: Mutex::default() }
+        Self {
+            metrics,
+            totals: Mutex::default(),
+        }
     }
 
     /// The Prometheus side.
@@ -102,17 +105,29 @@ impl Statistics {
 
     /// Counts a batch that ran.
     pub fn record_execution(&self, execution: &Execution) {
-        let Execution { rows, phases, members } = execution;
+        let Execution {
+            rows,
+            phases,
+            members,
+        } = execution;
         let requests = members.len() as u64;
         let metrics = &self.metrics;
         metrics.success.add(requests);
         metrics.inferences.add(*rows);
         metrics.executions.add(1);
         metrics.batch_rows.observe(*rows as f64);
-        metrics.compute_seconds.observe((phases.input + phases.infer + phases.output).as_secs_f64());
-        metrics.compute_input_duration_us.add(microseconds(phases.input) * requests);
-        metrics.compute_infer_duration_us.add(microseconds(phases.infer) * requests);
-        metrics.compute_output_duration_us.add(microseconds(phases.output) * requests);
+        metrics
+            .compute_seconds
+            .observe((phases.input + phases.infer + phases.output).as_secs_f64());
+        metrics
+            .compute_input_duration_us
+            .add(microseconds(phases.input) * requests);
+        metrics
+            .compute_infer_duration_us
+            .add(microseconds(phases.infer) * requests);
+        metrics
+            .compute_output_duration_us
+            .add(microseconds(phases.output) * requests);
         for member in members {
             metrics.request_duration_us.add(microseconds(member.total));
             metrics.request_seconds.observe(member.total.as_secs_f64());
@@ -134,7 +149,9 @@ impl Statistics {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Snapshot> {
         // Totals are plain numbers: a thread that panicked between two of them has broken nothing.
-        self.totals.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.totals
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

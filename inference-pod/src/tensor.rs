@@ -157,7 +157,12 @@ impl Tensor {
             }
             TensorData::Strings(_) => {}
         }
-        Ok(Self { name, datatype, shape, data })
+        Ok(Self {
+            name,
+            datatype,
+            shape,
+            data,
+        })
     }
 }
 
@@ -166,13 +171,16 @@ pub fn element_count(name: &str, shape: &[i64]) -> Result<usize> {
     let mut count = 1_usize;
     let mut empty = false;
     for size in shape {
-        let size = usize::try_from(*size)
-            .map_err(|_| InferenceError::invalid(format!("shape {shape:?} of tensor '{name}' has a negative size")))?;
+        let size = usize::try_from(*size).map_err(|_| {
+            InferenceError::invalid(format!("shape {shape:?} of tensor '{name}' has a negative size"))
+        })?;
         empty |= size == 0;
         count = count
             .checked_mul(size.max(1))
             .filter(|count| *count <= isize::MAX as usize)
-            .ok_or_else(|| InferenceError::invalid(format!("shape {shape:?} of tensor '{name}' is too large")))?;
+            .ok_or_else(|| {
+                InferenceError::invalid(format!("shape {shape:?} of tensor '{name}' is too large"))
+            })?;
     }
     Ok(if empty { 0 } else { count })
 }

@@ -37,7 +37,13 @@ pub fn complete(
         model.clone_into(&mut config.name);
     }
     if config.name != model {
-        return Err(error_at(0, format!("name \"{}\" differs from that of the model's folder, \"{model}\"", config.name)));
+        return Err(error_at(
+            0,
+            format!(
+                "name \"{}\" differs from that of the model's folder, \"{model}\"",
+                config.name
+            ),
+        ));
     }
     if config.max_batch_size > 0 && !batches {
         return Err(error_at(
@@ -52,19 +58,37 @@ pub fn complete(
         return Err(error_at(0, "dynamic_batching needs a max_batch_size above 0"));
     }
     if let Some(batching) = &config.dynamic_batching
-        && let Some(size) =
-            batching.preferred_batch_sizes.iter().find(|size| **size == 0 || **size > config.max_batch_size)
+        && let Some(size) = batching
+            .preferred_batch_sizes
+            .iter()
+            .find(|size| **size == 0 || **size > config.max_batch_size)
     {
-        return Err(error_at(0, format!("preferred_batch_size {size} is not between 1 and max_batch_size")));
+        return Err(error_at(
+            0,
+            format!("preferred_batch_size {size} is not between 1 and max_batch_size"),
+        ));
     }
-    config.inputs = tensors("input", std::mem::take(&mut config.inputs), inputs, config.max_batch_size)?;
-    config.outputs = tensors("output", std::mem::take(&mut config.outputs), outputs, config.max_batch_size)?;
+    config.inputs = tensors(
+        "input",
+        std::mem::take(&mut config.inputs),
+        inputs,
+        config.max_batch_size,
+    )?;
+    config.outputs = tensors(
+        "output",
+        std::mem::take(&mut config.outputs),
+        outputs,
+        config.max_batch_size,
+    )?;
     Ok(config)
 }
 
 /// Rows can be put together only if every tensor has an open first dimension.
 fn can_batch(inputs: &[GraphTensor], outputs: &[GraphTensor]) -> bool {
-    inputs.iter().chain(outputs).all(|tensor| tensor.shape.first() == Some(&-1))
+    inputs
+        .iter()
+        .chain(outputs)
+        .all(|tensor| tensor.shape.first() == Some(&-1))
 }
 
 /// Configured tensors in the order of the graph's, each checked; the graph's own where none are configured.
@@ -75,16 +99,40 @@ fn tensors(
     max_batch_size: u32,
 ) -> Result<Vec<TensorConfig>, ConfigError> {
     if configured.is_empty() {
-        return Ok(graph.iter().map(|tensor| from_graph(tensor, max_batch_size)).collect());
+        return Ok(graph
+            .iter()
+            .map(|tensor| from_graph(tensor, max_batch_size))
+            .collect());
     }
-    let names = || graph.iter().map(|tensor| tensor.name.as_str()).collect::<Vec<_>>().join(", ");
-    if let Some(stray) = configured.iter().find(|tensor| graph.iter().all(|known| known.name != tensor.name)) {
-        return Err(error_at(0, format!("{role} '{}' is not in the graph, which has {}", stray.name, names())));
+    let names = || {
+        graph
+            .iter()
+            .map(|tensor| tensor.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    if let Some(stray) = configured
+        .iter()
+        .find(|tensor| graph.iter().all(|known| known.name != tensor.name))
+    {
+        return Err(error_at(
+            0,
+            format!(
+                "{role} '{}' is not in the graph, which has {}",
+                stray.name,
+                names()
+            ),
+        ));
     }
     // Every input has to be fed; outputs may be left out.
-    let missing = graph.iter().find(|known| configured.iter().all(|tensor| tensor.name != known.name));
+    let missing = graph
+        .iter()
+        .find(|known| configured.iter().all(|tensor| tensor.name != known.name));
     if let (Some(missing), "input") = (missing, role) {
-        return Err(error_at(0, format!("input '{}' of the graph is not configured", missing.name)));
+        return Err(error_at(
+            0,
+            format!("input '{}' of the graph is not configured", missing.name),
+        ));
     }
     for tensor in &configured {
         let known = graph.iter().find(|known| known.name == tensor.name);
@@ -95,7 +143,11 @@ fn tensors(
 }
 
 fn from_graph(tensor: &GraphTensor, max_batch_size: u32) -> TensorConfig {
-    let dims = if max_batch_size > 0 { tensor.shape[1..].to_vec() } else { tensor.shape.clone() };
+    let dims = if max_batch_size > 0 {
+        tensor.shape[1..].to_vec()
+    } else {
+        tensor.shape.clone()
+    };
     // One value a row: clients see [rows, 1], as Triton's do, and the graph keeps its [rows].
     let scalar_rows = dims.is_empty();
     TensorConfig {
@@ -106,21 +158,35 @@ fn from_graph(tensor: &GraphTensor, max_batch_size: u32) -> TensorConfig {
     }
 }
 
-fn check(role: &str, tensor: &TensorConfig, known: &GraphTensor, max_batch_size: u32) -> Result<(), ConfigError> {
+fn check(
+    role: &str,
+    tensor: &TensorConfig,
+    known: &GraphTensor,
+    max_batch_size: u32,
+) -> Result<(), ConfigError> {
     let name = &tensor.name;
     if tensor.datatype != known.datatype {
         return Err(error_at(
             0,
-            format!("{role} '{name}' has data type {}, but the graph has {}", tensor.datatype, known.datatype),
+            format!(
+                "{role} '{name}' has data type {}, but the graph has {}",
+                tensor.datatype, known.datatype
+            ),
         ));
     }
     let shape = tensor.graph_shape(max_batch_size);
     let fits = shape.len() == known.shape.len()
-        && shape.iter().zip(&known.shape).all(|(configured, graph)| *graph == -1 || configured == graph);
+        && shape
+            .iter()
+            .zip(&known.shape)
+            .all(|(configured, graph)| *graph == -1 || configured == graph);
     if !fits {
         return Err(error_at(
             0,
-            format!("{role} '{name}' has shape {shape:?} with its batch dimension, but the graph has {:?}", known.shape),
+            format!(
+                "{role} '{name}' has shape {shape:?} with its batch dimension, but the graph has {:?}",
+                known.shape
+            ),
         ));
     }
     if let Some(reshape) = &tensor.reshape {
@@ -129,7 +195,10 @@ fn check(role: &str, tensor: &TensorConfig, known: &GraphTensor, max_batch_size:
         if open(reshape) != open(&tensor.dims) || fixed(reshape) != fixed(&tensor.dims) {
             return Err(error_at(
                 0,
-                format!("{role} '{name}': reshape {reshape:?} does not hold as many elements as dims {:?}", tensor.dims),
+                format!(
+                    "{role} '{name}': reshape {reshape:?} does not hold as many elements as dims {:?}",
+                    tensor.dims
+                ),
             ));
         }
     }
@@ -142,13 +211,20 @@ mod tests {
     use super::*;
 
     fn graph(name: &str, datatype: DataType, shape: &[i64]) -> GraphTensor {
-        GraphTensor { name: name.into(), datatype, shape: shape.to_vec() }
+        GraphTensor {
+            name: name.into(),
+            datatype,
+            shape: shape.to_vec(),
+        }
     }
 
     fn forest() -> (Vec<GraphTensor>, Vec<GraphTensor>) {
         (
             vec![graph("features", DataType::Fp32, &[-1, 30])],
-            vec![graph("label", DataType::Int64, &[-1]), graph("probabilities", DataType::Fp32, &[-1, 2])],
+            vec![
+                graph("label", DataType::Int64, &[-1]),
+                graph("probabilities", DataType::Fp32, &[-1, 2]),
+            ],
         )
     }
 
@@ -159,7 +235,13 @@ mod tests {
         assert_eq!(config.max_batch_size, 64);
         assert!(config.dynamic_batching.is_some());
         assert_eq!(config.inputs[0].dims, [30]);
-        assert_eq!((config.outputs[0].dims.as_slice(), config.outputs[0].reshape.as_deref()), (&[1][..], Some(&[][..])));
+        assert_eq!(
+            (
+                config.outputs[0].dims.as_slice(),
+                config.outputs[0].reshape.as_deref()
+            ),
+            (&[1][..], Some(&[][..]))
+        );
         assert_eq!(config.outputs[1].dims, [2]);
     }
 
@@ -178,20 +260,49 @@ mod tests {
         let (inputs, outputs) = forest();
         for (text, part) in [
             ("name: \"other\"", "differs from that of the model's folder"),
-            ("max_batch_size: 4 input { name: \"x\" data_type: TYPE_FP32 dims: 30 }", "is not in the graph"),
-            ("max_batch_size: 4 input { name: \"features\" data_type: TYPE_FP64 dims: 30 }", "data type FP64"),
-            ("max_batch_size: 4 input { name: \"features\" data_type: TYPE_FP32 dims: 29 }", "has shape [-1, 29]"),
-            ("input { name: \"features\" data_type: TYPE_FP32 dims: 30 }", "has shape [30]"),
-            ("max_batch_size: 4 output { name: \"label\" data_type: TYPE_INT64 dims: 1 }", "has shape [-1, 1]"),
-            ("max_batch_size: 4 output { name: \"label\" data_type: TYPE_INT64 dims: 2 reshape { } }", "as many elements"),
+            (
+                "max_batch_size: 4 input { name: \"x\" data_type: TYPE_FP32 dims: 30 }",
+                "is not in the graph",
+            ),
+            (
+                "max_batch_size: 4 input { name: \"features\" data_type: TYPE_FP64 dims: 30 }",
+                "data type FP64",
+            ),
+            (
+                "max_batch_size: 4 input { name: \"features\" data_type: TYPE_FP32 dims: 29 }",
+                "has shape [-1, 29]",
+            ),
+            (
+                "input { name: \"features\" data_type: TYPE_FP32 dims: 30 }",
+                "has shape [30]",
+            ),
+            (
+                "max_batch_size: 4 output { name: \"label\" data_type: TYPE_INT64 dims: 1 }",
+                "has shape [-1, 1]",
+            ),
+            (
+                "max_batch_size: 4 output { name: \"label\" data_type: TYPE_INT64 dims: 2 reshape { } }",
+                "as many elements",
+            ),
             ("dynamic_batching { }", "max_batch_size above 0"),
-            ("max_batch_size: 4 dynamic_batching { preferred_batch_size: 8 }", "preferred_batch_size 8"),
+            (
+                "max_batch_size: 4 dynamic_batching { preferred_batch_size: 8 }",
+                "preferred_batch_size 8",
+            ),
         ] {
-            let error = complete(Some(read(text).unwrap()), "tumour", &inputs, &outputs).unwrap_err().to_string();
+            let error = complete(Some(read(text).unwrap()), "tumour", &inputs, &outputs)
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(part), "{text}: {error}");
         }
         let fixed = vec![graph("y", DataType::Fp32, &[1])];
-        let error = complete(Some(read("max_batch_size: 2").unwrap()), "tumour", &inputs, &fixed).unwrap_err();
+        let error = complete(
+            Some(read("max_batch_size: 2").unwrap()),
+            "tumour",
+            &inputs,
+            &fixed,
+        )
+        .unwrap_err();
         assert!(error.message.contains("open first dimension"), "{error}");
     }
 }

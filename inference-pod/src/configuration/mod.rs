@@ -92,7 +92,11 @@ impl VersionPolicy {
         match self {
             Self::All => available.to_vec(),
             Self::Latest(count) => available[available.len().saturating_sub(*count as usize)..].to_vec(),
-            Self::Specific(wanted) => available.iter().copied().filter(|version| wanted.contains(version)).collect(),
+            Self::Specific(wanted) => available
+                .iter()
+                .copied()
+                .filter(|version| wanted.contains(version))
+                .collect(),
         }
     }
 }
@@ -117,7 +121,14 @@ fn with_batch(dims: &[i64], max_batch_size: u32) -> Vec<i64> {
 impl ModelConfig {
     /// Most requests that may wait.
     pub fn max_queue_size(&self) -> usize {
-        let configured = self.dynamic_batching.as_ref().map_or(0, |batching| batching.max_queue_size);
-        (if configured == 0 { DEFAULT_MAX_QUEUE_SIZE } else { configured }) as usize
+        let configured = self
+            .dynamic_batching
+            .as_ref()
+            .map_or(0, |batching| batching.max_queue_size);
+        (if configured == 0 {
+            DEFAULT_MAX_QUEUE_SIZE
+        } else {
+            configured
+        }) as usize
     }
 }

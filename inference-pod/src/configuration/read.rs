@@ -11,33 +11,54 @@ type Result<T> = std::result::Result<T, ConfigError>;
 
 /// Settings of Triton that this server knows but does not honour, with what to do instead.
 const UNSUPPORTED: [(&str, &str); 14] = [
-    ("sequence_batching", "sequences need a stateful scheduler; serve the model with spec.runtime: Triton"),
-    ("ensemble_scheduling", "call the models one after another, or join them into one ONNX graph"),
+    (
+        "sequence_batching",
+        "sequences need a stateful scheduler; serve the model with spec.runtime: Triton",
+    ),
+    (
+        "ensemble_scheduling",
+        "call the models one after another, or join them into one ONNX graph",
+    ),
     ("batch_input", "ragged batches are not supported; pad the inputs"),
     ("batch_output", "ragged batches are not supported; pad the inputs"),
-    ("optimization", "remove it: ONNX Runtime's highest graph optimization is always on"),
+    (
+        "optimization",
+        "remove it: ONNX Runtime's highest graph optimization is always on",
+    ),
     ("response_cache", "remove it: answers are not cached"),
-    ("model_warmup", "remove it: every model is run once before it serves"),
+    (
+        "model_warmup",
+        "remove it: every model is run once before it serves",
+    ),
     ("model_operations", "custom operator libraries are not supported"),
     ("model_transaction_policy", "decoupled answers are not supported"),
     ("model_repository_agents", "remove it: digests are checked always"),
     ("model_metrics", "remove it: histograms are always there"),
     ("metric_tags", "remove it: label the pods instead"),
-    ("cc_model_filenames", "GPU compute capabilities have no meaning here"),
+    (
+        "cc_model_filenames",
+        "GPU compute capabilities have no meaning here",
+    ),
     ("runtime", "remove it: ONNX Runtime is the only runtime"),
 ];
 
 /// Reads `config.pbtxt`.
 pub fn read(text: &str) -> Result<ModelConfig> {
-    let mut config =
-        ModelConfig { model_file: DEFAULT_MODEL_FILE.to_owned(), instances: 1, ..ModelConfig::default() };
+    let mut config = ModelConfig {
+        model_file: DEFAULT_MODEL_FILE.to_owned(),
+        instances: 1,
+        ..ModelConfig::default()
+    };
     for field in &parse(text)?.fields {
         match field.name.as_str() {
             "name" => config.name = string(field)?,
             "backend" => only(field, "onnxruntime")?,
             "platform" => only(field, "onnxruntime_onnx")?,
             "max_batch_size" => config.max_batch_size = number(field)?,
-            "input" => config.inputs.push(tensor(field, &[("format", "FORMAT_NONE"), ("optional", "false")])?),
+            "input" => config.inputs.push(tensor(
+                field,
+                &[("format", "FORMAT_NONE"), ("optional", "false")],
+            )?),
             "output" => config.outputs.push(tensor(field, &[])?),
             "default_model_filename" => config.model_file = file_name(field)?,
             "instance_group" => config.instances = instances(field)?,
@@ -61,33 +82,46 @@ fn unsupported(field: &Field, name: &str) -> ConfigError {
 }
 
 fn unknown(field: &Field, place: &str) -> ConfigError {
-    error_at(field.line, format!("unknown or unsupported field {} in {place}", field.name))
+    error_at(
+        field.line,
+        format!("unknown or unsupported field {} in {place}", field.name),
+    )
 }
 
 fn message(field: &Field) -> Result<&Message> {
     match &field.value {
         Value::Message(message) => Ok(message),
-        _ => Err(error_at(field.line, format!("{} must be a message in braces", field.name))),
+        _ => Err(error_at(
+            field.line,
+            format!("{} must be a message in braces", field.name),
+        )),
     }
 }
 
 fn string(field: &Field) -> Result<String> {
     match &field.value {
         Value::String(text) => Ok(text.clone()),
-        _ => Err(error_at(field.line, format!("{} must be a string in quotes", field.name))),
+        _ => Err(error_at(
+            field.line,
+            format!("{} must be a string in quotes", field.name),
+        )),
     }
 }
 
 fn scalar(field: &Field) -> Result<&str> {
     match &field.value {
         Value::Scalar(text) => Ok(text),
-        _ => Err(error_at(field.line, format!("{} must be a number or a name without quotes", field.name))),
+        _ => Err(error_at(
+            field.line,
+            format!("{} must be a number or a name without quotes", field.name),
+        )),
     }
 }
 
 fn number<T: std::str::FromStr>(field: &Field) -> Result<T> {
     let text = scalar(field)?;
-    text.parse().map_err(|_| error_at(field.line, format!("{} cannot be {text}", field.name)))
+    text.parse()
+        .map_err(|_| error_at(field.line, format!("{} cannot be {text}", field.name)))
 }
 
 fn only(field: &Field, supported: &str) -> Result<()> {
@@ -95,13 +129,25 @@ fn only(field: &Field, supported: &str) -> Result<()> {
     if text == supported {
         return Ok(());
     }
-    Err(error_at(field.line, format!("{} \"{text}\" is not supported, only \"{supported}\" is", field.name)))
+    Err(error_at(
+        field.line,
+        format!(
+            "{} \"{text}\" is not supported, only \"{supported}\" is",
+            field.name
+        ),
+    ))
 }
 
 fn file_name(field: &Field) -> Result<String> {
     let name = string(field)?;
     if name.is_empty() || name.contains(['/', '\\']) || name == ".." {
-        return Err(error_at(field.line, format!("{} must be the name of a file in the version's folder", field.name)));
+        return Err(error_at(
+            field.line,
+            format!(
+                "{} must be the name of a file in the version's folder",
+                field.name
+            ),
+        ));
     }
     Ok(name)
 }
@@ -118,10 +164,13 @@ fn tensor(field: &Field, harmless: &[(&str, &str)]) -> Result<TensorConfig> {
             "data_type" => datatype = Some(data_type(inner)?),
             "dims" => dims.push(dimension(inner)?),
             "reshape" => {
-                let shape = message(inner)?.fields.iter().map(|size| match size.name.as_str() {
-                    "shape" => dimension(size),
-                    _ => Err(unknown(size, "reshape")),
-                });
+                let shape = message(inner)?
+                    .fields
+                    .iter()
+                    .map(|size| match size.name.as_str() {
+                        "shape" => dimension(size),
+                        _ => Err(unknown(size, "reshape")),
+                    });
                 reshape = Some(shape.collect::<Result<Vec<_>>>()?);
             }
             "label_filename" | "allow_ragged_batch" | "is_shape_tensor" | "is_non_linear_format_io" => {
@@ -134,15 +183,24 @@ fn tensor(field: &Field, harmless: &[(&str, &str)]) -> Result<TensorConfig> {
             other => match harmless.iter().find(|(known, _)| *known == other) {
                 Some((_, value)) if scalar(inner)? == *value => {}
                 Some((_, value)) => {
-                    return Err(error_at(inner.line, format!("{other} is not supported but for {value}")));
+                    return Err(error_at(
+                        inner.line,
+                        format!("{other} is not supported but for {value}"),
+                    ));
                 }
                 None => return Err(unknown(inner, &field.name)),
             },
         }
     }
     let name = name.ok_or_else(|| error_at(field.line, format!("{} lacks its name", field.name)))?;
-    let datatype = datatype.ok_or_else(|| error_at(field.line, format!("{} '{name}' lacks its data_type", field.name)))?;
-    Ok(TensorConfig { name, datatype, dims, reshape })
+    let datatype = datatype
+        .ok_or_else(|| error_at(field.line, format!("{} '{name}' lacks its data_type", field.name)))?;
+    Ok(TensorConfig {
+        name,
+        datatype,
+        dims,
+        reshape,
+    })
 }
 
 fn dimension(field: &Field) -> Result<i64> {
@@ -150,7 +208,10 @@ fn dimension(field: &Field) -> Result<i64> {
     if size == -1 || size > 0 {
         return Ok(size);
     }
-    Err(error_at(field.line, format!("{} must be -1 or positive, not {size}", field.name)))
+    Err(error_at(
+        field.line,
+        format!("{} must be -1 or positive, not {size}", field.name),
+    ))
 }
 
 fn data_type(field: &Field) -> Result<DataType> {
@@ -169,14 +230,20 @@ fn instances(field: &Field) -> Result<u32> {
             ("name", Value::String(_)) => {}
             ("kind", Value::Scalar(kind)) if matches!(kind.as_str(), "KIND_CPU" | "KIND_AUTO") => {}
             ("kind", Value::Scalar(kind)) => {
-                return Err(error_at(inner.line, format!("instance_group kind {kind} is not supported, use KIND_CPU")));
+                return Err(error_at(
+                    inner.line,
+                    format!("instance_group kind {kind} is not supported, use KIND_CPU"),
+                ));
             }
             _ => return Err(unknown(inner, "instance_group")),
         }
     }
     match count {
         1..=64 => Ok(count),
-        _ => Err(error_at(field.line, format!("instance_group count {count} is not between 1 and 64"))),
+        _ => Err(error_at(
+            field.line,
+            format!("instance_group count {count} is not between 1 and 64"),
+        )),
     }
 }
 
@@ -185,7 +252,9 @@ fn dynamic_batching(field: &Field) -> Result<DynamicBatching> {
     for inner in &message(field)?.fields {
         match inner.name.as_str() {
             "preferred_batch_size" => batching.preferred_batch_sizes.push(number(inner)?),
-            "max_queue_delay_microseconds" => batching.max_queue_delay = Duration::from_micros(number(inner)?),
+            "max_queue_delay_microseconds" => {
+                batching.max_queue_delay = Duration::from_micros(number(inner)?)
+            }
             "default_queue_policy" => {
                 for policy in &message(inner)?.fields {
                     match policy.name.as_str() {
@@ -202,7 +271,10 @@ fn dynamic_batching(field: &Field) -> Result<DynamicBatching> {
 
 fn version_policy(field: &Field) -> Result<VersionPolicy> {
     let [choice] = message(field)?.fields.as_slice() else {
-        return Err(error_at(field.line, "version_policy must hold one of latest, all and specific"));
+        return Err(error_at(
+            field.line,
+            "version_policy must hold one of latest, all and specific",
+        ));
     };
     let inner = &message(choice)?.fields;
     match choice.name.as_str() {
@@ -245,7 +317,10 @@ fn parameter(field: &Field) -> Result<(String, String)> {
             _ => return Err(unknown(inner, "parameters")),
         }
     }
-    Ok((key.ok_or_else(|| error_at(field.line, "parameters lacks its key"))?, value))
+    Ok((
+        key.ok_or_else(|| error_at(field.line, "parameters lacks its key"))?,
+        value,
+    ))
 }
 
 #[cfg(test)]
@@ -268,7 +343,10 @@ mod tests {
             "#,
         )
         .unwrap();
-        assert_eq!((config.max_batch_size, config.instances, config.max_queue_size()), (8, 2, 16));
+        assert_eq!(
+            (config.max_batch_size, config.instances, config.max_queue_size()),
+            (8, 2, 16)
+        );
         assert_eq!(config.outputs[0].reshape, Some(vec![]));
         assert_eq!(config.outputs[0].graph_shape(8), [-1]);
         assert_eq!(config.outputs[0].client_shape(8), [-1, 1]);
@@ -282,18 +360,39 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_refused_with_its_line() {
         for (text, part) in [
-            ("\nsequence_batching { }", "line 2: sequence_batching is not supported"),
-            ("max_batch_sise: 8", "line 1: unknown or unsupported field max_batch_sise"),
-            ("platform: \"tensorflow_savedmodel\"", "only \"onnxruntime_onnx\" is"),
+            (
+                "\nsequence_batching { }",
+                "line 2: sequence_batching is not supported",
+            ),
+            (
+                "max_batch_sise: 8",
+                "line 1: unknown or unsupported field max_batch_sise",
+            ),
+            (
+                "platform: \"tensorflow_savedmodel\"",
+                "only \"onnxruntime_onnx\" is",
+            ),
             ("max_batch_size: -1", "max_batch_size cannot be -1"),
             ("max_batch_size: \"8\"", "without quotes"),
             ("input { name: \"x\" dims: 1 }", "input 'x' lacks its data_type"),
-            ("input { name: \"x\" data_type: TYPE_FP31 }", "TYPE_FP31 is not known"),
-            ("input { name: \"x\" data_type: TYPE_FP32 dims: 0 }", "must be -1 or positive"),
-            ("input { name: \"x\" data_type: TYPE_FP32\n allow_ragged_batch: true }", "line 2: allow_ragged_batch"),
+            (
+                "input { name: \"x\" data_type: TYPE_FP31 }",
+                "TYPE_FP31 is not known",
+            ),
+            (
+                "input { name: \"x\" data_type: TYPE_FP32 dims: 0 }",
+                "must be -1 or positive",
+            ),
+            (
+                "input { name: \"x\" data_type: TYPE_FP32\n allow_ragged_batch: true }",
+                "line 2: allow_ragged_batch",
+            ),
             ("instance_group { kind: KIND_GPU }", "KIND_GPU is not supported"),
             ("instance_group { count: 0 }", "between 1 and 64"),
-            ("dynamic_batching {\n priority_levels: 2 }", "line 2: unknown or unsupported field priority_levels"),
+            (
+                "dynamic_batching {\n priority_levels: 2 }",
+                "line 2: unknown or unsupported field priority_levels",
+            ),
             ("default_model_filename: \"../x\"", "name of a file"),
             ("version_policy { }", "one of latest, all and specific"),
         ] {

@@ -27,7 +27,10 @@ impl fmt::Display for ConfigError {
 }
 
 pub(super) fn error_at(line: usize, message: impl Into<String>) -> ConfigError {
-    ConfigError { line, message: message.into() }
+    ConfigError {
+        line,
+        message: message.into(),
+    }
 }
 
 /// A message: its fields in the order of the text. A repeated field is there several times.
@@ -60,7 +63,11 @@ enum Token {
 
 /// Parses a whole text.
 pub(super) fn parse(text: &str) -> Result<Message, ConfigError> {
-    let mut parser = Parser { tokens: tokenize(text)?, next: 0, last_line: text.lines().count().max(1) };
+    let mut parser = Parser {
+        tokens: tokenize(text)?,
+        next: 0,
+        last_line: text.lines().count().max(1),
+    };
     let message = parser.fields(None, 0)?;
     Ok(message)
 }
@@ -75,38 +82,70 @@ impl Parser {
     fn fields(&mut self, end: Option<char>, depth: usize) -> Result<Message, ConfigError> {
         let mut message = Message::default();
         if depth > DEEPEST {
-            return Err(error_at(self.line(), format!("messages are nested more than {DEEPEST} deep")));
+            return Err(error_at(
+                self.line(),
+                format!("messages are nested more than {DEEPEST} deep"),
+            ));
         }
         loop {
             let line = self.line();
             match self.take() {
                 None if end.is_none() => return Ok(message),
-                None => return Err(error_at(self.last_line, format!("the text ends where '{}' is missing", end.unwrap_or('}')))),
+                None => {
+                    return Err(error_at(
+                        self.last_line,
+                        format!("the text ends where '{}' is missing", end.unwrap_or('}')),
+                    ));
+                }
                 Some(Token::Symbol(symbol)) if Some(symbol) == end => return Ok(message),
-                Some(Token::Word(name)) if is_identifier(&name) => self.field(&name, line, depth, &mut message)?,
-                Some(token) => return Err(error_at(line, format!("expected a field name, found {}", describe(&token)))),
+                Some(Token::Word(name)) if is_identifier(&name) => {
+                    self.field(&name, line, depth, &mut message)?
+                }
+                Some(token) => {
+                    return Err(error_at(
+                        line,
+                        format!("expected a field name, found {}", describe(&token)),
+                    ));
+                }
             }
         }
     }
 
-    fn field(&mut self, name: &str, line: usize, depth: usize, message: &mut Message) -> Result<(), ConfigError> {
+    fn field(
+        &mut self,
+        name: &str,
+        line: usize,
+        depth: usize,
+        message: &mut Message,
+    ) -> Result<(), ConfigError> {
         let colon = self.skip(':');
         if self.skip('[') {
             if !self.skip(']') {
                 loop {
                     let value = self.value(name, true, depth)?;
-                    message.fields.push(Field { name: name.to_owned(), line, value });
+                    message.fields.push(Field {
+                        name: name.to_owned(),
+                        line,
+                        value,
+                    });
                     if self.skip(']') {
                         break;
                     }
                     if !self.skip(',') {
-                        return Err(error_at(self.line(), format!("expected ',' or ']' in the list of {name}")));
+                        return Err(error_at(
+                            self.line(),
+                            format!("expected ',' or ']' in the list of {name}"),
+                        ));
                     }
                 }
             }
         } else {
             let value = self.value(name, colon, depth)?;
-            message.fields.push(Field { name: name.to_owned(), line, value });
+            message.fields.push(Field {
+                name: name.to_owned(),
+                line,
+                value,
+            });
         }
         if !self.skip(',') {
             self.skip(';');
@@ -119,9 +158,10 @@ impl Parser {
         match self.take() {
             Some(Token::Symbol('{')) => Ok(Value::Message(self.fields(Some('}'), depth + 1)?)),
             Some(Token::Symbol('<')) => Ok(Value::Message(self.fields(Some('>'), depth + 1)?)),
-            Some(token) if !colon => {
-                Err(error_at(line, format!("expected ':' or '{{' after {name}, found {}", describe(&token))))
-            }
+            Some(token) if !colon => Err(error_at(
+                line,
+                format!("expected ':' or '{{' after {name}, found {}", describe(&token)),
+            )),
             Some(Token::String(mut text)) => {
                 // Strings that follow each other are one.
                 while let Some((Token::String(more), _)) = self.tokens.get(self.next) {
@@ -135,8 +175,14 @@ impl Parser {
                 Some(Token::Word(word)) => Ok(Value::Scalar(format!("-{word}"))),
                 _ => Err(error_at(line, "expected a number after '-'")),
             },
-            Some(token) => Err(error_at(line, format!("expected a value of {name}, found {}", describe(&token)))),
-            None => Err(error_at(self.last_line, format!("the text ends where a value of {name} is missing"))),
+            Some(token) => Err(error_at(
+                line,
+                format!("expected a value of {name}, found {}", describe(&token)),
+            )),
+            None => Err(error_at(
+                self.last_line,
+                format!("the text ends where a value of {name} is missing"),
+            )),
         }
     }
 
@@ -153,7 +199,9 @@ impl Parser {
     }
 
     fn line(&self) -> usize {
-        self.tokens.get(self.next).map_or(self.last_line, |(_, line)| *line)
+        self.tokens
+            .get(self.next)
+            .map_or(self.last_line, |(_, line)| *line)
     }
 }
 
@@ -167,7 +215,9 @@ fn describe(token: &Token) -> String {
 
 fn is_identifier(word: &str) -> bool {
     word.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && word.chars().all(|character| character.is_ascii_alphanumeric() || character == '_')
+        && word
+            .chars()
+            .all(|character| character.is_ascii_alphanumeric() || character == '_')
 }
 
 fn tokenize(text: &str) -> Result<Vec<(Token, usize)>, ConfigError> {
@@ -178,10 +228,10 @@ fn tokenize(text: &str) -> Result<Vec<(Token, usize)>, ConfigError> {
         match character {
             '\n' => line += 1,
             character if character.is_whitespace() => {}
-            '#' => {
-                while characters.next_if(|next| *next != '\n').is_some() {}
+            '#' => while characters.next_if(|next| *next != '\n').is_some() {},
+            '{' | '}' | '[' | ']' | '<' | '>' | ':' | ',' | ';' | '-' => {
+                tokens.push((Token::Symbol(character), line))
             }
-            '{' | '}' | '[' | ']' | '<' | '>' | ':' | ',' | ';' | '-' => tokens.push((Token::Symbol(character), line)),
             '"' | '\'' => tokens.push((Token::String(quoted(character, &mut characters, line)?), line)),
             character if character.is_ascii_alphanumeric() || character == '_' || character == '.' => {
                 let mut word = String::from(character);
@@ -198,7 +248,8 @@ fn tokenize(text: &str) -> Result<Vec<(Token, usize)>, ConfigError> {
 
 /// Whether a character belongs to the word before it; the sign of an exponent does.
 fn continues(word: &str, next: char) -> bool {
-    let exponent = word.starts_with(|first: char| first.is_ascii_digit() || first == '.') && word.ends_with(['e', 'E']);
+    let exponent =
+        word.starts_with(|first: char| first.is_ascii_digit() || first == '.') && word.ends_with(['e', 'E']);
     next.is_ascii_alphanumeric() || matches!(next, '_' | '.') || (exponent && matches!(next, '-' | '+'))
 }
 
@@ -219,7 +270,10 @@ fn quoted(
                 Some(escaped @ ('\\' | '"' | '\'' | '?')) => text.push(escaped),
                 other => {
                     let shown = other.map(String::from).unwrap_or_default();
-                    return Err(error_at(line, format!("escape \\{shown} is not supported in a string")));
+                    return Err(error_at(
+                        line,
+                        format!("escape \\{shown} is not supported in a string"),
+                    ));
                 }
             },
             Some(character) => text.push(character),
@@ -241,12 +295,31 @@ mod tests {
             "# a comment\nname: \"a\" 'b'  max_batch_size: 8;\ninput [ { dims: [ -1, 2 ] }, { } ]\ninput < dims: 3 >\nx: -1.5e-3",
         )
         .unwrap();
-        let names: Vec<_> = message.fields.iter().map(|field| (field.name.as_str(), field.line)).collect();
-        assert_eq!(names, [("name", 2), ("max_batch_size", 2), ("input", 3), ("input", 3), ("input", 4), ("x", 5)]);
+        let names: Vec<_> = message
+            .fields
+            .iter()
+            .map(|field| (field.name.as_str(), field.line))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                ("name", 2),
+                ("max_batch_size", 2),
+                ("input", 3),
+                ("input", 3),
+                ("input", 4),
+                ("x", 5)
+            ]
+        );
         assert_eq!(message.fields[0].value, Value::String("ab".into()));
         assert_eq!(message.fields[1].value, scalar("8"));
-        let Value::Message(input) = &message.fields[2].value else { panic!("a message") };
-        assert_eq!(input.fields.iter().map(|field| &field.value).collect::<Vec<_>>(), [&scalar("-1"), &scalar("2")]);
+        let Value::Message(input) = &message.fields[2].value else {
+            panic!("a message")
+        };
+        assert_eq!(
+            input.fields.iter().map(|field| &field.value).collect::<Vec<_>>(),
+            [&scalar("-1"), &scalar("2")]
+        );
         assert_eq!(message.fields[5].value, scalar("-1.5e-3"));
     }
 
@@ -265,6 +338,11 @@ mod tests {
             assert_eq!(error.line, line, "{text:?}: {error}");
             assert!(error.message.contains(part), "{text:?}: {error}");
         }
-        assert!(parse(&"a {".repeat(10_000)).unwrap_err().message.contains("nested"));
+        assert!(
+            parse(&"a {".repeat(10_000))
+                .unwrap_err()
+                .message
+                .contains("nested")
+        );
     }
 }

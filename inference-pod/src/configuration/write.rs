@@ -33,7 +33,10 @@ pub fn write(config: &ModelConfig) -> String {
         config.max_batch_size
     );
     if config.model_file != DEFAULT_MODEL_FILE {
-        line(&mut text, format_args!("default_model_filename: {}", quoted(&config.model_file)));
+        line(
+            &mut text,
+            format_args!("default_model_filename: {}", quoted(&config.model_file)),
+        );
     }
     for (role, tensors) in [("input", &config.inputs), ("output", &config.outputs)] {
         for tensor in tensors {
@@ -41,7 +44,13 @@ pub fn write(config: &ModelConfig) -> String {
         }
     }
     if config.instances != 1 {
-        line(&mut text, format_args!("instance_group [ {{ count: {} kind: KIND_CPU }} ]", config.instances));
+        line(
+            &mut text,
+            format_args!(
+                "instance_group [ {{ count: {} kind: KIND_CPU }} ]",
+                config.instances
+            ),
+        );
     }
     if let Some(batching) = &config.dynamic_batching {
         let mut settings = String::new();
@@ -49,26 +58,41 @@ pub fn write(config: &ModelConfig) -> String {
             settings += &format!("preferred_batch_size: {:?} ", batching.preferred_batch_sizes);
         }
         if !batching.max_queue_delay.is_zero() {
-            settings += &format!("max_queue_delay_microseconds: {} ", batching.max_queue_delay.as_micros());
+            settings += &format!(
+                "max_queue_delay_microseconds: {} ",
+                batching.max_queue_delay.as_micros()
+            );
         }
         if batching.max_queue_size > 0 {
-            settings += &format!("default_queue_policy {{ max_queue_size: {} }} ", batching.max_queue_size);
+            settings += &format!(
+                "default_queue_policy {{ max_queue_size: {} }} ",
+                batching.max_queue_size
+            );
         }
         line(&mut text, format_args!("dynamic_batching {{ {settings}}}"));
     }
     match &config.version_policy {
         VersionPolicy::Latest(1) => {}
         VersionPolicy::Latest(count) => {
-            line(&mut text, format_args!("version_policy {{ latest {{ num_versions: {count} }} }}"));
+            line(
+                &mut text,
+                format_args!("version_policy {{ latest {{ num_versions: {count} }} }}"),
+            );
         }
         VersionPolicy::All => line(&mut text, format_args!("version_policy {{ all {{ }} }}")),
         VersionPolicy::Specific(versions) => {
-            line(&mut text, format_args!("version_policy {{ specific {{ versions: {versions:?} }} }}"));
+            line(
+                &mut text,
+                format_args!("version_policy {{ specific {{ versions: {versions:?} }} }}"),
+            );
         }
     }
     for (key, value) in &config.parameters {
         let (key, value) = (quoted(key), quoted(value));
-        line(&mut text, format_args!("parameters {{ key: {key} value {{ string_value: {value} }} }}"));
+        line(
+            &mut text,
+            format_args!("parameters {{ key: {key} value {{ string_value: {value} }} }}"),
+        );
     }
     text
 }
@@ -91,7 +115,10 @@ fn tensor(tensor: &TensorConfig) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let escaped = text
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n");
     format!("\"{escaped}\"")
 }
 
@@ -114,7 +141,10 @@ mod tests {
         let config = ModelConfig {
             name: "to\"mour".into(),
             max_batch_size: 64,
-            inputs: DataType::ALL.iter().map(|kind| tensor(kind.name(), *kind, &[-1, 3], None)).collect(),
+            inputs: DataType::ALL
+                .iter()
+                .map(|kind| tensor(kind.name(), *kind, &[-1, 3], None))
+                .collect(),
             outputs: vec![tensor("label", DataType::Bytes, &[1], Some(&[]))],
             model_file: "graph.onnx".into(),
             instances: 2,
@@ -127,7 +157,11 @@ mod tests {
             parameters: BTreeMap::from([("run".into(), "line\nbreak".into())]),
         };
         assert_eq!(read(&write(&config)).unwrap(), config);
-        let plain = ModelConfig { dynamic_batching: None, version_policy: VersionPolicy::All, ..config };
+        let plain = ModelConfig {
+            dynamic_batching: None,
+            version_policy: VersionPolicy::All,
+            ..config
+        };
         assert_eq!(read(&write(&plain)).unwrap(), plain);
     }
 }

@@ -67,7 +67,13 @@ impl Keeper {
             state: PlanState::Loading,
             message: "nothing is loaded yet".to_owned(),
         };
-        Self { loader, registry, lifecycle, status: Mutex::new(status), staged: tokio::sync::Mutex::default() }
+        Self {
+            loader,
+            registry,
+            lifecycle,
+            status: Mutex::new(status),
+            staged: tokio::sync::Mutex::default(),
+        }
     }
 
     /// How far the plan is carried out.
@@ -95,10 +101,16 @@ impl Keeper {
                     last_text = Some(text);
                 }
                 Err(error) if last_text.is_none() => {
-                    self.set_status("", PlanState::Loading, &format!("waiting for {}: {error}", path.display()));
+                    self.set_status(
+                        "",
+                        PlanState::Loading,
+                        &format!("waiting for {}: {error}", path.display()),
+                    );
                 }
                 // A mounted volume may be between two contents; what was read last stays in force.
-                Err(error) => tracing::warn!(path = %path.display(), %error, "the serving plan cannot be read"),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "the serving plan cannot be read")
+                }
             }
         }
     }
@@ -113,13 +125,20 @@ impl Keeper {
                     Ok(()) => return Ok(()),
                     Err(failure) => failure,
                 },
-                Err(error) => Failure { transient: error.is_transient(), message: error.to_string() },
+                Err(error) => Failure {
+                    transient: error.is_transient(),
+                    message: error.to_string(),
+                },
             };
             self.set_status("", PlanState::Failed, &failure.message);
             if !failure.transient {
                 return Err(failure);
             }
-            tracing::warn!(error = failure.message, retry_in_seconds = pause.as_secs(), "models cannot be loaded yet");
+            tracing::warn!(
+                error = failure.message,
+                retry_in_seconds = pause.as_secs(),
+                "models cannot be loaded yet"
+            );
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -128,12 +147,19 @@ impl Keeper {
     fn accept(&self, text: &[u8]) -> Option<Target> {
         match Target::parse(text) {
             Ok(target) => {
-                tracing::info!(plan_sha256 = target.plan_sha256, models = target.models.len(), "a serving plan is there");
+                tracing::info!(
+                    plan_sha256 = target.plan_sha256,
+                    models = target.models.len(),
+                    "a serving plan is there"
+                );
                 self.set_status(&target.plan_sha256, PlanState::Loading, "");
                 Some(target)
             }
             Err(message) => {
-                tracing::error!(error = message, "the serving plan is not valid; what served before stays");
+                tracing::error!(
+                    error = message,
+                    "the serving plan is not valid; what served before stays"
+                );
                 self.set_status(&plan_sha256(text), PlanState::Failed, &message);
                 None
             }
@@ -144,7 +170,9 @@ impl Keeper {
     async fn reach(&self, target: Target) {
         let mut pause = FIRST_PAUSE;
         loop {
-            let Err(failure) = self.apply(&target).await else { return };
+            let Err(failure) = self.apply(&target).await else {
+                return;
+            };
             self.set_status(&target.plan_sha256, PlanState::Failed, &failure.message);
             tracing::error!(
                 error = failure.message,
@@ -167,7 +195,10 @@ impl Keeper {
             for wanted in &model.versions {
                 if let Err(error) = self.stage(model, wanted, &mut staged).await {
                     let number = wanted.version;
-                    errors.push(format!("version {number} of model {} cannot be loaded: {error}", model.name));
+                    errors.push(format!(
+                        "version {number} of model {} cannot be loaded: {error}",
+                        model.name
+                    ));
                     transient &= error.is_transient();
                 }
             }
@@ -175,14 +206,24 @@ impl Keeper {
         }
         if !errors.is_empty() {
             self.retire(before);
-            return Err(Failure { message: errors.join("; "), transient });
+            return Err(Failure {
+                message: errors.join("; "),
+                transient,
+            });
         }
-        self.registry.retain_models(|name| target.models.iter().any(|model| model.name == name));
-        self.registry.retain_states(|status| status.state == State::Unloading || target.wants(&status.model, status.version));
+        self.registry
+            .retain_models(|name| target.models.iter().any(|model| model.name == name));
+        self.registry.retain_states(|status| {
+            status.state == State::Unloading || target.wants(&status.model, status.version)
+        });
         self.retire(before);
         self.set_status(&target.plan_sha256, PlanState::Applied, "");
         self.lifecycle.declared_models_serve();
-        tracing::info!(plan_sha256 = target.plan_sha256, models = target.models.len(), "all wanted models serve");
+        tracing::info!(
+            plan_sha256 = target.plan_sha256,
+            models = target.models.len(),
+            "all wanted models serve"
+        );
         Ok(())
     }
 
@@ -194,17 +235,35 @@ impl Keeper {
         staged: &mut HashMap<(String, u64), Arc<ModelVersion>>,
     ) -> Result<(), super::LoadError> {
         let key = (model.name.clone(), wanted.version);
-        let is_wanted = |loaded: &Arc<ModelVersion>| wanted.digest.as_ref().is_none_or(|digest| *digest == loaded.digest);
+        let is_wanted = |loaded: &Arc<ModelVersion>| {
+            wanted
+                .digest
+                .as_ref()
+                .is_none_or(|digest| *digest == loaded.digest)
+        };
         if staged.get(&key).is_some_and(is_wanted) {
             return Ok(());
         }
-        if let Some(serving) = self.registry.find(&model.name, Some(wanted.version)).ok().filter(is_wanted) {
+        if let Some(serving) = self
+            .registry
+            .find(&model.name, Some(wanted.version))
+            .ok()
+            .filter(is_wanted)
+        {
             staged.insert(key, serving);
             return Ok(());
         }
-        let promised = wanted.digest.as_ref().map(ToString::to_string).unwrap_or_default();
+        let promised = wanted
+            .digest
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         self.set_state(&key, promised.clone(), State::Loading, "");
-        match self.loader.load(&model.name, wanted.version, wanted.digest.as_ref()).await {
+        match self
+            .loader
+            .load(&model.name, wanted.version, wanted.digest.as_ref())
+            .await
+        {
             Ok(loaded) => {
                 staged.insert(key, Arc::new(loaded));
                 Ok(())
@@ -219,7 +278,11 @@ impl Keeper {
     /// Lets a model's staged versions answer, if all that are wanted are there.
     fn switch(&self, model: &ModelTarget, staged: &mut HashMap<(String, u64), Arc<ModelVersion>>) {
         let key = |wanted: &VersionTarget| (model.name.clone(), wanted.version);
-        if !model.versions.iter().all(|wanted| staged.contains_key(&key(wanted))) {
+        if !model
+            .versions
+            .iter()
+            .all(|wanted| staged.contains_key(&key(wanted)))
+        {
             return;
         }
         let mut versions = BTreeMap::new();
@@ -229,8 +292,15 @@ impl Keeper {
                 versions.insert(wanted.version, loaded);
             }
         }
-        let weights = model.versions.iter().map(|wanted| (wanted.version, wanted.weight)).collect();
-        self.registry.set_model(&model.name, ServedModel::new(model.default_version, versions, weights));
+        let weights = model
+            .versions
+            .iter()
+            .map(|wanted| (wanted.version, wanted.weight))
+            .collect();
+        self.registry.set_model(
+            &model.name,
+            ServedModel::new(model.default_version, versions, weights),
+        );
     }
 
     /// Unloads what served before and does so no more, once its last request is answered.
@@ -241,9 +311,16 @@ impl Keeper {
                 continue;
             }
             let key = (old.name.clone(), old.version);
-            let replaced = now.iter().any(|serving| serving.name == old.name && serving.version == old.version);
+            let replaced = now
+                .iter()
+                .any(|serving| serving.name == old.name && serving.version == old.version);
             if !replaced {
-                self.set_state(&key, old.digest.to_string(), State::Unloading, "it finishes what it accepted");
+                self.set_state(
+                    &key,
+                    old.digest.to_string(),
+                    State::Unloading,
+                    "it finishes what it accepted",
+                );
             }
             let is_cached = old.folder.starts_with(&self.loader.cache);
             let still_used = now.iter().any(|serving| serving.folder == old.folder);
@@ -257,25 +334,48 @@ impl Keeper {
         let mut models = Vec::new();
         for name in repository.models().await? {
             let available = repository.versions(&name).await?;
-            let Some(highest) = available.last().copied() else { continue };
+            let Some(highest) = available.last().copied() else {
+                continue;
+            };
             let config = repository.config(&name, highest).await?;
             // A configuration that cannot be read is an error of the load, which names it; here it chooses nothing.
-            let policy = config.and_then(|text| crate::configuration::read(&text).ok()).unwrap_or_default().version_policy;
+            let policy = config
+                .and_then(|text| crate::configuration::read(&text).ok())
+                .unwrap_or_default()
+                .version_policy;
             let versions: Vec<_> = policy
                 .choose(&available)
                 .into_iter()
-                .map(|version| VersionTarget { version, digest: None, weight: 0 })
+                .map(|version| VersionTarget {
+                    version,
+                    digest: None,
+                    weight: 0,
+                })
                 .collect();
             match versions.last() {
-                Some(last) => models.push(ModelTarget { name, default_version: last.version, versions }),
-                None => tracing::warn!(model = name, "none of its versions is chosen by its version_policy"),
+                Some(last) => models.push(ModelTarget {
+                    name,
+                    default_version: last.version,
+                    versions,
+                }),
+                None => tracing::warn!(
+                    model = name,
+                    "none of its versions is chosen by its version_policy"
+                ),
             }
         }
-        Ok(Target { plan_sha256: String::new(), models })
+        Ok(Target {
+            plan_sha256: String::new(),
+            models,
+        })
     }
 
     fn set_status(&self, plan_sha256: &str, state: PlanState, message: &str) {
-        let status = PlanStatus { plan_sha256: plan_sha256.to_owned(), state, message: message.to_owned() };
+        let status = PlanStatus {
+            plan_sha256: plan_sha256.to_owned(),
+            state,
+            message: message.to_owned(),
+        };
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
@@ -307,11 +407,19 @@ async fn unload(mut old: Arc<ModelVersion>, registry: Arc<Registry>, folder: Opt
         status.state != State::Unloading || status.model != name || status.version != version
     });
     // It may be wanted again meanwhile; then its files are, too.
-    let is_wanted = registry.states().iter().any(|status| status.model == name && status.version == version);
+    let is_wanted = registry
+        .states()
+        .iter()
+        .any(|status| status.model == name && status.version == version);
     if let Some(folder) = folder.filter(|_| !is_wanted)
         && let Err(error) = tokio::fs::remove_dir_all(&folder).await
     {
         tracing::warn!(folder = %folder.display(), %error, "files of an unloaded version stay in the cache");
     }
-    tracing::info!(model = name, version, seconds = start.elapsed().as_secs_f64(), "model version is unloaded");
+    tracing::info!(
+        model = name,
+        version,
+        seconds = start.elapsed().as_secs_f64(),
+        "model version is unloaded"
+    );
 }

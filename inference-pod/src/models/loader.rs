@@ -76,7 +76,9 @@ struct Opened {
 impl Loader {
     /// Removes what an earlier process in this pod did not finish fetching.
     pub fn clean_cache(&self) {
-        let Ok(entries) = std::fs::read_dir(&self.cache) else { return };
+        let Ok(entries) = std::fs::read_dir(&self.cache) else {
+            return;
+        };
         for entry in entries.filter_map(Result::ok) {
             if entry.file_name().to_string_lossy().starts_with(".incoming-")
                 && let Err(error) = std::fs::remove_dir_all(entry.path())
@@ -87,21 +89,51 @@ impl Loader {
     }
 
     /// Loads a version; with `expected`, only if its files have this digest.
-    pub async fn load(&self, name: &str, version: u64, expected: Option<&Digest>) -> Result<ModelVersion, LoadError> {
+    pub async fn load(
+        &self,
+        name: &str,
+        version: u64,
+        expected: Option<&Digest>,
+    ) -> Result<ModelVersion, LoadError> {
         let start = Instant::now();
-        let local = self.repository.fetch(name, version, expected, &self.cache).await?;
+        let local = self
+            .repository
+            .fetch(name, version, expected, &self.cache)
+            .await?;
         let fetch = start.elapsed();
         let config = local.config.as_deref().map(configuration::read).transpose()?;
         let opened = self.open(name, &local, config).await?;
-        let Opened { config, sessions, open, warm_up } = opened;
-        let LocalVersion { folder, digest, manifest, fetched_bytes, .. } = local;
+        let Opened {
+            config,
+            sessions,
+            open,
+            warm_up,
+        } = opened;
+        let LocalVersion {
+            folder,
+            digest,
+            manifest,
+            fetched_bytes,
+            ..
+        } = local;
         let statistics = Arc::new(Statistics::new(self.metrics.of_model(name, version)));
         let graph = sessions
             .first()
-            .map(|session| Graph { inputs: session.inputs().to_vec(), outputs: session.outputs().to_vec() })
+            .map(|session| Graph {
+                inputs: session.inputs().to_vec(),
+                outputs: session.outputs().to_vec(),
+            })
             .expect("instance counts below 1 are refused when the configuration is read");
-        let scheduler = Scheduler::start(&format!("{name}/{version}"), sessions, limits(&config), &statistics)?;
-        statistics.metrics().load_duration.set(start.elapsed().as_secs_f64());
+        let scheduler = Scheduler::start(
+            &format!("{name}/{version}"),
+            sessions,
+            limits(&config),
+            &statistics,
+        )?;
+        statistics
+            .metrics()
+            .load_duration
+            .set(start.elapsed().as_secs_f64());
         tracing::info!(
             model = name,
             version,
@@ -114,13 +146,30 @@ impl Loader {
             "model version is loaded"
         );
         let name = name.to_owned();
-        Ok(ModelVersion::new(Parts { name, version, digest, config, manifest, folder, statistics, graph, scheduler }))
+        Ok(ModelVersion::new(Parts {
+            name,
+            version,
+            digest,
+            config,
+            manifest,
+            folder,
+            statistics,
+            graph,
+            scheduler,
+        }))
     }
 
-    async fn open(&self, name: &str, local: &LocalVersion, config: Option<ModelConfig>) -> Result<Opened, LoadError> {
+    async fn open(
+        &self,
+        name: &str,
+        local: &LocalVersion,
+        config: Option<ModelConfig>,
+    ) -> Result<Opened, LoadError> {
         let (runtime, folder, name) = (self.runtime.clone(), local.folder.clone(), name.to_owned());
         let opening = tokio::task::spawn_blocking(move || open(&runtime, &folder, &name, config));
-        opening.await.unwrap_or_else(|panic| Err(LoadError::WarmUp(panic.to_string())))
+        opening
+            .await
+            .unwrap_or_else(|panic| Err(LoadError::WarmUp(panic.to_string())))
     }
 }
 
@@ -130,14 +179,24 @@ fn open(
     name: &str,
     config: Option<ModelConfig>,
 ) -> Result<Opened, LoadError> {
-    let file = config.as_ref().map_or(configuration::DEFAULT_MODEL_FILE, |config| config.model_file.as_str()).to_owned();
+    let file = config
+        .as_ref()
+        .map_or(configuration::DEFAULT_MODEL_FILE, |config| {
+            config.model_file.as_str()
+        })
+        .to_owned();
     let path = folder.join(&file);
     if !path.is_file() {
-        return Err(LoadError::MissingGraph(format!("the version's folder holds no file {file}")));
+        return Err(LoadError::MissingGraph(format!(
+            "the version's folder holds no file {file}"
+        )));
     }
     let start = Instant::now();
     let weights = SharedWeights::new();
-    let graph_error = |error| LoadError::Graph { file: file.clone(), error };
+    let graph_error = |error| LoadError::Graph {
+        file: file.clone(),
+        error,
+    };
     let first = runtime.open(&path, &weights).map_err(graph_error)?;
     let config = configuration::complete(config, name, first.inputs(), first.outputs())?;
     let mut sessions = vec![first];
@@ -148,21 +207,38 @@ fn open(
     for session in &mut sessions {
         warm_up(session, name)?;
     }
-    Ok(Opened { config, sessions, open, warm_up: start.elapsed() - open })
+    Ok(Opened {
+        config,
+        sessions,
+        open,
+        warm_up: start.elapsed() - open,
+    })
 }
 
 /// Runs one row of zeros, so that the first client does not wait for lazy initialization. Where a size is open, 1 may
 /// be too small for the graph, so a failure counts only when every size but the rows' is fixed.
 fn warm_up(session: &mut GraphSession, name: &str) -> Result<(), LoadError> {
     let zeros = zeros(session.inputs());
-    let inputs: Vec<_> =
-        zeros.iter().map(|(shape, data)| RunInput { shape: shape.clone(), parts: vec![data] }).collect();
-    let fixed = session.inputs().iter().all(|input| input.shape.iter().skip(1).all(|size| *size >= 0));
+    let inputs: Vec<_> = zeros
+        .iter()
+        .map(|(shape, data)| RunInput {
+            shape: shape.clone(),
+            parts: vec![data],
+        })
+        .collect();
+    let fixed = session
+        .inputs()
+        .iter()
+        .all(|input| input.shape.iter().skip(1).all(|size| *size >= 0));
     match session.assemble(&inputs).and_then(|inputs| session.run(inputs)) {
         Ok(_) => Ok(()),
         Err(error) if fixed => Err(LoadError::WarmUp(error)),
         Err(error) => {
-            tracing::warn!(model = name, error, "the graph does not take sizes of 1; the first request will be slow");
+            tracing::warn!(
+                model = name,
+                error,
+                "the graph does not take sizes of 1; the first request will be slow"
+            );
             Ok(())
         }
     }
@@ -171,10 +247,20 @@ fn warm_up(session: &mut GraphSession, name: &str) -> Result<(), LoadError> {
 fn limits(config: &ModelConfig) -> Limits {
     let batching = config.dynamic_batching.as_ref();
     Limits {
-        max_batch_rows: if batching.is_some() { config.max_batch_size as usize } else { 1 },
+        max_batch_rows: if batching.is_some() {
+            config.max_batch_size as usize
+        } else {
+            1
+        },
         max_delay: batching.map_or(Duration::ZERO, |batching| batching.max_queue_delay),
         preferred_rows: batching
-            .map(|batching| batching.preferred_batch_sizes.iter().map(|size| *size as usize).collect())
+            .map(|batching| {
+                batching
+                    .preferred_batch_sizes
+                    .iter()
+                    .map(|size| *size as usize)
+                    .collect()
+            })
             .unwrap_or_default(),
         max_requests: config.max_queue_size(),
     }

@@ -59,9 +59,18 @@ pub struct ServedModel {
 
 impl ServedModel {
     /// `weights` are shares of the requests that name no version; none at all mean the default version.
-    pub fn new(default_version: u64, versions: BTreeMap<u64, Arc<ModelVersion>>, weights: Vec<(u64, u64)>) -> Self {
+    pub fn new(
+        default_version: u64,
+        versions: BTreeMap<u64, Arc<ModelVersion>>,
+        weights: Vec<(u64, u64)>,
+    ) -> Self {
         let weights = weights.into_iter().filter(|(_, weight)| *weight > 0).collect();
-        Self { default_version, versions, weights, turn: AtomicU64::new(0) }
+        Self {
+            default_version,
+            versions,
+            weights,
+            turn: AtomicU64::new(0),
+        }
     }
 
     /// All versions that answer, ascending.
@@ -107,9 +116,15 @@ impl Registry {
     /// The version that answers a request; without a number, the one whose turn it is.
     pub fn find(&self, model: &str, version: Option<u64>) -> Result<Arc<ModelVersion>> {
         let table = self.table.load();
-        let Some(served) = table.get(model) else { return Err(self.missing(model, version)) };
+        let Some(served) = table.get(model) else {
+            return Err(self.missing(model, version));
+        };
         let number = version.unwrap_or_else(|| served.choose());
-        served.versions.get(&number).cloned().ok_or_else(|| self.missing(model, Some(number)))
+        served
+            .versions
+            .get(&number)
+            .cloned()
+            .ok_or_else(|| self.missing(model, Some(number)))
     }
 
     /// All versions of a model that answer.
@@ -122,7 +137,11 @@ impl Registry {
 
     /// Every version that answers, by model and number.
     pub fn all(&self) -> Vec<Arc<ModelVersion>> {
-        self.table.load().values().flat_map(|served| served.versions().cloned().collect::<Vec<_>>()).collect()
+        self.table
+            .load()
+            .values()
+            .flat_map(|served| served.versions().cloned().collect::<Vec<_>>())
+            .collect()
     }
 
     /// Replaces a model; requests that come in from now on get its new versions.
@@ -158,17 +177,19 @@ impl Registry {
         let states = self.lock();
         let mut known = states.values().filter(|status| status.model == model);
         match version {
-            None if known.next().is_some() => {
-                InferenceError::unavailable(format!("Request for unknown model: '{model}' has no available versions"))
-            }
+            None if known.next().is_some() => InferenceError::unavailable(format!(
+                "Request for unknown model: '{model}' has no available versions"
+            )),
             None => InferenceError::not_found(format!("Request for unknown model: '{model}' is not found")),
-            Some(number) if known.any(|status| status.version == number) => InferenceError::unavailable(format!(
-                "Request for unknown model: '{model}' version {number} is not at ready state"
-            )),
-            Some(number) if states.values().any(|status| status.model == model) => InferenceError::not_found(format!(
-                "Request for unknown model: '{model}' version {number} is not found"
-            )),
-            Some(_) => InferenceError::not_found(format!("Request for unknown model: '{model}' is not found")),
+            Some(number) if known.any(|status| status.version == number) => InferenceError::unavailable(
+                format!("Request for unknown model: '{model}' version {number} is not at ready state"),
+            ),
+            Some(number) if states.values().any(|status| status.model == model) => InferenceError::not_found(
+                format!("Request for unknown model: '{model}' version {number} is not found"),
+            ),
+            Some(_) => {
+                InferenceError::not_found(format!("Request for unknown model: '{model}' is not found"))
+            }
         }
     }
 
@@ -185,7 +206,9 @@ mod tests {
     #[test]
     fn weights_are_kept_even_over_a_hundred_requests() {
         let count = |weights: &[(u64, u64)], version: u64, turns: u64| {
-            (0..turns).filter(|turn| choose_by_weight(weights, *turn) == version).count()
+            (0..turns)
+                .filter(|turn| choose_by_weight(weights, *turn) == version)
+                .count()
         };
         let weights = [(1, 90), (2, 10)];
         assert!((9..=11).contains(&count(&weights, 2, 100)));
@@ -206,8 +229,17 @@ mod tests {
             state: State::Loading,
             reason: String::new(),
         });
-        assert_eq!(message(None), "Request for unknown model: 'm' has no available versions");
-        assert_eq!(message(Some(1)), "Request for unknown model: 'm' version 1 is not at ready state");
-        assert_eq!(message(Some(2)), "Request for unknown model: 'm' version 2 is not found");
+        assert_eq!(
+            message(None),
+            "Request for unknown model: 'm' has no available versions"
+        );
+        assert_eq!(
+            message(Some(1)),
+            "Request for unknown model: 'm' version 1 is not at ready state"
+        );
+        assert_eq!(
+            message(Some(2)),
+            "Request for unknown model: 'm' version 2 is not found"
+        );
     }
 }

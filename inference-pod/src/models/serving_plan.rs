@@ -58,9 +58,13 @@ pub fn plan_sha256(text: &[u8]) -> String {
 impl Target {
     /// Reads a plan and checks that it does not contradict itself.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
-        let plan: PlanFile = serde_json::from_slice(text).map_err(|error| format!("the plan is not valid: {error}"))?;
+        let plan: PlanFile =
+            serde_json::from_slice(text).map_err(|error| format!("the plan is not valid: {error}"))?;
         if plan.format_version != 1 {
-            return Err(format!("formatVersion {} of the plan is not known, update this pod", plan.format_version));
+            return Err(format!(
+                "formatVersion {} of the plan is not known, update this pod",
+                plan.format_version
+            ));
         }
         let mut names = BTreeSet::new();
         for model in &plan.models {
@@ -73,10 +77,16 @@ impl Target {
                 return Err(format!("model {name} has the same version twice in the plan"));
             }
             if !numbers.contains(&model.default_version) {
-                return Err(format!("defaultVersion {} of model {name} is not among its versions", model.default_version));
+                return Err(format!(
+                    "defaultVersion {} of model {name} is not among its versions",
+                    model.default_version
+                ));
             }
         }
-        Ok(Self { plan_sha256: plan_sha256(text), models: plan.models })
+        Ok(Self {
+            plan_sha256: plan_sha256(text),
+            models: plan.models,
+        })
     }
 
     /// Whether a version is wanted.
@@ -99,7 +109,10 @@ mod tests {
                 "versions": [{{"version": 2, "digest": "{digest}", "weight": 100}}]}}]}}"#
         );
         let target = Target::parse(text.as_bytes()).unwrap();
-        assert_eq!(target.models[0].versions[0].digest.as_ref().unwrap().to_string(), digest);
+        assert_eq!(
+            target.models[0].versions[0].digest.as_ref().unwrap().to_string(),
+            digest
+        );
         assert!(target.wants("tumour", 2) && !target.wants("tumour", 1));
         assert_eq!(target.plan_sha256.len(), 64);
     }
@@ -114,13 +127,20 @@ mod tests {
             (format!("{},{}", model("a", 1, one), model("a", 1, one)), "twice"),
             (model("a", 2, one), "defaultVersion 2"),
             (model("a", 1, &format!("{one},{one}")), "same version twice"),
-            (model("a", 1, r#"{"version": 1, "digest": "md5:x"}"#), "does not start with"),
+            (
+                model("a", 1, r#"{"version": 1, "digest": "md5:x"}"#),
+                "does not start with",
+            ),
             (model("a", 1, r#"{"version": 1, "wight": 3}"#), "wight"),
         ] {
             let text = format!(r#"{{"formatVersion": 1, "models": [{models}]}}"#);
             let error = Target::parse(text.as_bytes()).unwrap_err();
             assert!(error.contains(part), "{error}");
         }
-        assert!(Target::parse(br#"{"formatVersion": 2, "models": []}"#).unwrap_err().contains("formatVersion 2"));
+        assert!(
+            Target::parse(br#"{"formatVersion": 2, "models": []}"#)
+                .unwrap_err()
+                .contains("formatVersion 2")
+        );
     }
 }

@@ -27,8 +27,14 @@ pub(super) fn accept(model: &ModelVersion, request: &InferenceRequest) -> Result
                 names(configured)
             )));
         }
-        if request.inputs[..index].iter().any(|earlier| earlier.name == input.name) {
-            return Err(InferenceError::invalid(format!("input '{}' already exists in request", input.name)));
+        if request.inputs[..index]
+            .iter()
+            .any(|earlier| earlier.name == input.name)
+        {
+            return Err(InferenceError::invalid(format!(
+                "input '{}' already exists in request",
+                input.name
+            )));
         }
     }
     if request.inputs.len() != configured.len() {
@@ -46,19 +52,33 @@ pub(super) fn accept(model: &ModelVersion, request: &InferenceRequest) -> Result
             configured.iter().find(|config| config.name == graph.name),
             request.inputs.iter().find(|input| input.name == graph.name),
         ) else {
-            return Err(InferenceError::internal(format!("model '{name}' lost its input '{}'", graph.name)));
+            return Err(InferenceError::internal(format!(
+                "model '{name}' lost its input '{}'",
+                graph.name
+            )));
         };
         let shape = graph_shape(name, config, input, max_batch_size)?;
         if max_batch_size > 0 {
             check_rows(name, input, max_batch_size, &mut rows)?;
         }
-        inputs.push(JobInput { shape, data: input.data.clone() });
+        inputs.push(JobInput {
+            shape,
+            data: input.data.clone(),
+        });
     }
-    Ok(Accepted { inputs, rows: rows.unwrap_or(1), outputs: wanted_outputs(model, &request.outputs)? })
+    Ok(Accepted {
+        inputs,
+        rows: rows.unwrap_or(1),
+        outputs: wanted_outputs(model, &request.outputs)?,
+    })
 }
 
 fn names(tensors: &[TensorConfig]) -> String {
-    tensors.iter().map(|tensor| format!("'{}'", tensor.name)).collect::<Vec<_>>().join(", ")
+    tensors
+        .iter()
+        .map(|tensor| format!("'{}'", tensor.name))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn wanted_outputs(model: &ModelVersion, wanted: &[String]) -> Result<Vec<usize>> {
@@ -69,13 +89,16 @@ fn wanted_outputs(model: &ModelVersion, wanted: &[String]) -> Result<Vec<usize>>
     wanted
         .iter()
         .map(|name| {
-            outputs.iter().position(|output| output.name == *name).ok_or_else(|| {
-                InferenceError::invalid(format!(
-                    "unexpected inference output '{name}' for model '{}', which answers {}",
-                    model.name,
-                    names(outputs)
-                ))
-            })
+            outputs
+                .iter()
+                .position(|output| output.name == *name)
+                .ok_or_else(|| {
+                    InferenceError::invalid(format!(
+                        "unexpected inference output '{name}' for model '{}', which answers {}",
+                        model.name,
+                        names(outputs)
+                    ))
+                })
         })
         .collect()
 }
@@ -106,7 +129,10 @@ fn graph_shape(name: &str, config: &TensorConfig, input: &Tensor, max_batch_size
     }
     let expected = config.client_shape(max_batch_size);
     let fits = expected.len() == input.shape.len()
-        && expected.iter().zip(&input.shape).all(|(expected, given)| *expected == -1 || expected == given);
+        && expected
+            .iter()
+            .zip(&input.shape)
+            .all(|(expected, given)| *expected == -1 || expected == given);
     if !fits {
         let note = if max_batch_size > 0 {
             " NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be prepended \
@@ -121,27 +147,49 @@ fn graph_shape(name: &str, config: &TensorConfig, input: &Tensor, max_batch_size
             written(&input.shape)
         )));
     }
-    let Some(reshape) = &config.reshape else { return Ok(input.shape.clone()) };
+    let Some(reshape) = &config.reshape else {
+        return Ok(input.shape.clone());
+    };
     let batch = usize::from(max_batch_size > 0);
     let mut open = sizes_of_open(&config.dims, &input.shape[batch..]);
-    let inner = reshape.iter().map(|size| if *size == -1 { open.next().unwrap_or(1) } else { *size });
+    let inner = reshape.iter().map(|size| {
+        if *size == -1 {
+            open.next().unwrap_or(1)
+        } else {
+            *size
+        }
+    });
     Ok(input.shape[..batch].iter().copied().chain(inner).collect())
 }
 
 /// The shape of an output as clients see it.
 pub(super) fn client_shape(config: &TensorConfig, shape: &[i64], max_batch_size: u32) -> Vec<i64> {
-    let Some(reshape) = &config.reshape else { return shape.to_vec() };
+    let Some(reshape) = &config.reshape else {
+        return shape.to_vec();
+    };
     let batch = usize::from(max_batch_size > 0).min(shape.len());
     let mut open = sizes_of_open(reshape, &shape[batch..]);
-    let inner = config.dims.iter().map(|size| if *size == -1 { open.next().unwrap_or(1) } else { *size });
+    let inner = config.dims.iter().map(|size| {
+        if *size == -1 {
+            open.next().unwrap_or(1)
+        } else {
+            *size
+        }
+    });
     shape[..batch].iter().copied().chain(inner).collect()
 }
 
 /// Real sizes of the dimensions that a configuration leaves open, in order.
 fn sizes_of_open(dims: &[i64], shape: &[i64]) -> impl Iterator<Item = i64> {
-    dims.iter().zip(shape).filter(|(dim, _)| **dim == -1).map(|(_, size)| *size)
+    dims.iter()
+        .zip(shape)
+        .filter(|(dim, _)| **dim == -1)
+        .map(|(_, size)| *size)
 }
 
 fn written(shape: &[i64]) -> String {
-    format!("[{}]", shape.iter().map(i64::to_string).collect::<Vec<_>>().join(","))
+    format!(
+        "[{}]",
+        shape.iter().map(i64::to_string).collect::<Vec<_>>().join(",")
+    )
 }

@@ -59,29 +59,76 @@ pub(super) struct Parts {
 
 impl ModelVersion {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { name, version, digest, config, manifest, folder, statistics, graph, scheduler } = parts;
-        Self { name, version, digest, config, manifest, folder, statistics, graph, scheduler }
+        let Parts {
+            name,
+            version,
+            digest,
+            config,
+            manifest,
+            folder,
+            statistics,
+            graph,
+            scheduler,
+        } = parts;
+        Self {
+            name,
+            version,
+            digest,
+            config,
+            manifest,
+            folder,
+            statistics,
+            graph,
+            scheduler,
+        }
     }
 
     /// Answers a request: checks it, waits for its turn, and gives the outputs that were asked for.
     pub async fn infer(&self, request: InferenceRequest) -> Result<InferenceResponse> {
         let received = Instant::now();
-        let Accepted { inputs, rows, outputs } = accept(self, &request).inspect_err(|_| {
-            self.statistics.record_failure(FailureReason::Other, received.elapsed());
+        let Accepted {
+            inputs,
+            rows,
+            outputs,
+        } = accept(self, &request).inspect_err(|_| {
+            self.statistics
+                .record_failure(FailureReason::Other, received.elapsed());
         })?;
         let deadline = request.timeout.map(|timeout| received + timeout);
-        let answered = self.scheduler.run(JobRequest { inputs, rows, received, deadline }).await?;
-        let outputs = outputs.into_iter().map(|index| self.output(index, &answered)).collect::<Result<_>>()?;
-        Ok(InferenceResponse { model: self.name.clone(), version: self.version, id: request.id, outputs })
+        let answered = self
+            .scheduler
+            .run(JobRequest {
+                inputs,
+                rows,
+                received,
+                deadline,
+            })
+            .await?;
+        let outputs = outputs
+            .into_iter()
+            .map(|index| self.output(index, &answered))
+            .collect::<Result<_>>()?;
+        Ok(InferenceResponse {
+            model: self.name.clone(),
+            version: self.version,
+            id: request.id,
+            outputs,
+        })
     }
 
     /// A configured output as clients see it.
     fn output(&self, index: usize, answered: &[OutputTensor]) -> Result<Tensor> {
         let config = &self.config.outputs[index];
-        let position = self.graph.outputs.iter().position(|output| output.name == config.name);
-        let answer = position.and_then(|position| answered.get(position)).ok_or_else(|| {
-            InferenceError::internal(format!("model '{}' gave no output '{}'", self.name, config.name))
-        })?;
+        let position = self
+            .graph
+            .outputs
+            .iter()
+            .position(|output| output.name == config.name);
+        let answer = position
+            .and_then(|position| answered.get(position))
+            .ok_or_else(|| {
+                InferenceError::internal(format!("model '{}' gave no output '{}'", self.name, config.name))
+            })?;
         Ok(Tensor {
             name: config.name.clone(),
             datatype: config.datatype,

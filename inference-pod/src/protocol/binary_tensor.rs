@@ -34,9 +34,14 @@ fn split_strings(name: &str, bytes: &Bytes) -> Result<Vec<Bytes>> {
     let mut rest = bytes.clone();
     while !rest.is_empty() {
         let truncated = |what: &str| {
-            InferenceError::invalid(format!("input '{name}' is truncated: {what} of string {} is missing", strings.len()))
+            InferenceError::invalid(format!(
+                "input '{name}' is truncated: {what} of string {} is missing",
+                strings.len()
+            ))
         };
-        let Some(length) = rest.first_chunk::<4>() else { return Err(truncated("the length")) };
+        let Some(length) = rest.first_chunk::<4>() else {
+            return Err(truncated("the length"));
+        };
         let end = (u32::from_le_bytes(*length) as usize).saturating_add(4);
         if rest.len() < end {
             return Err(truncated("a part"));

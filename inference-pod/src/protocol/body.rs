@@ -24,7 +24,9 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, max_bytes: usize) -> R
             if cause.to_string().contains("length limit exceeded") {
                 return InferenceError {
                     kind: ErrorKind::TooLarge,
-                    message: format!("the request is larger than the {max_bytes} bytes of --http-max-input-size"),
+                    message: format!(
+                        "the request is larger than the {max_bytes} bytes of --http-max-input-size"
+                    ),
                 };
             }
             source = cause.source();

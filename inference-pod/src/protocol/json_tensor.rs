@@ -19,13 +19,18 @@ pub(super) fn decode(name: &str, datatype: DataType, json: &str, capacity: usize
     let size = datatype.size().unwrap_or(0);
     // A lying shape must not reserve memory that the text cannot fill.
     let capacity = capacity.min(json.len());
-    let mut elements =
-        Elements { datatype, bytes: Vec::with_capacity(capacity * size), strings: Vec::new() };
+    let mut elements = Elements {
+        datatype,
+        bytes: Vec::with_capacity(capacity * size),
+        strings: Vec::new(),
+    };
     let mut deserializer = serde_json::Deserializer::from_str(json);
     Sink(&mut elements)
         .deserialize(&mut deserializer)
         .and_then(|()| deserializer.end())
-        .map_err(|error| InferenceError::invalid(format!("Unable to parse 'data' of input '{name}': {error}")))?;
+        .map_err(|error| {
+            InferenceError::invalid(format!("Unable to parse 'data' of input '{name}': {error}"))
+        })?;
     Ok(match datatype {
         DataType::Bytes => TensorData::Strings(elements.strings),
         _ => TensorData::Fixed(elements.bytes.into()),
@@ -44,7 +49,11 @@ impl Elements {
         let misfit = || format!("{value} does not fit {datatype}");
         macro_rules! push {
             ($type:ty) => {
-                self.bytes.extend_from_slice(&<$type>::try_from(value).map_err(|_| misfit())?.to_le_bytes())
+                self.bytes.extend_from_slice(
+                    &<$type>::try_from(value)
+                        .map_err(|_| misfit())?
+                        .to_le_bytes(),
+                )
             };
         }
         match datatype {
@@ -67,7 +76,9 @@ impl Elements {
     fn float(&mut self, value: f64) -> Result<(), String> {
         match self.datatype {
             DataType::Fp64 => self.bytes.extend_from_slice(&value.to_le_bytes()),
-            DataType::Fp32 if (value as f32).is_finite() => self.bytes.extend_from_slice(&(value as f32).to_le_bytes()),
+            DataType::Fp32 if (value as f32).is_finite() => {
+                self.bytes.extend_from_slice(&(value as f32).to_le_bytes())
+            }
             datatype => return Err(format!("{value} does not fit {datatype}")),
         }
         Ok(())
@@ -140,8 +151,12 @@ pub(super) fn check_expressible(name: &str, datatype: DataType, data: &TensorDat
                 "sending {datatype} data via JSON is not supported. Please use the binary data format for output '{name}'"
             )));
         }
-        (DataType::Fp32, TensorData::Fixed(bytes)) => chunks::<4>(bytes).any(|raw| !f32::from_le_bytes(raw).is_finite()),
-        (DataType::Fp64, TensorData::Fixed(bytes)) => chunks::<8>(bytes).any(|raw| !f64::from_le_bytes(raw).is_finite()),
+        (DataType::Fp32, TensorData::Fixed(bytes)) => {
+            chunks::<4>(bytes).any(|raw| !f32::from_le_bytes(raw).is_finite())
+        }
+        (DataType::Fp64, TensorData::Fixed(bytes)) => {
+            chunks::<8>(bytes).any(|raw| !f64::from_le_bytes(raw).is_finite())
+        }
         _ => false,
     };
     if not_finite {
@@ -179,13 +194,19 @@ impl Serialize for Written<'_> {
         macro_rules! numbers {
             ($bytes:expr, $type:ty) => {{
                 const SIZE: usize = size_of::<$type>();
-                all(serializer, $bytes.len() / SIZE, chunks::<SIZE>($bytes).map(<$type>::from_le_bytes))
+                all(
+                    serializer,
+                    $bytes.len() / SIZE,
+                    chunks::<SIZE>($bytes).map(<$type>::from_le_bytes),
+                )
             }};
         }
         match self.data {
-            TensorData::Strings(strings) => {
-                all(serializer, strings.len(), strings.iter().map(|string| String::from_utf8_lossy(string)))
-            }
+            TensorData::Strings(strings) => all(
+                serializer,
+                strings.len(),
+                strings.iter().map(|string| String::from_utf8_lossy(string)),
+            ),
             TensorData::Fixed(bytes) => match self.datatype {
                 DataType::Bool => all(serializer, bytes.len(), bytes.iter().map(|byte| *byte != 0)),
                 DataType::Uint8 => numbers!(bytes, u8),
@@ -220,8 +241,15 @@ mod tests {
 
     #[test]
     fn nested_and_flat_lists_are_the_same() {
-        let expected: Vec<u8> = [1_f32, 2.5, -3.0, 4.0].iter().flat_map(|value| value.to_le_bytes()).collect();
-        for json in ["[1, 2.5, -3, 4]", "[[1, 2.5], [-3, 4]]", "[[[1],[2.5]],[[-3],[4]]]"] {
+        let expected: Vec<u8> = [1_f32, 2.5, -3.0, 4.0]
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        for json in [
+            "[1, 2.5, -3, 4]",
+            "[[1, 2.5], [-3, 4]]",
+            "[[[1],[2.5]],[[-3],[4]]]",
+        ] {
             assert_eq!(fixed(DataType::Fp32, json).unwrap(), expected);
         }
     }
@@ -247,7 +275,11 @@ mod tests {
             assert!(error.contains(part), "{json}: {error}");
         }
         let deep = "[".repeat(10_000) + &"]".repeat(10_000);
-        assert!(fixed(DataType::Fp32, &deep).unwrap_err().contains("recursion limit"));
+        assert!(
+            fixed(DataType::Fp32, &deep)
+                .unwrap_err()
+                .contains("recursion limit")
+        );
     }
 
     #[test]
@@ -258,6 +290,11 @@ mod tests {
         let data = decode("x", DataType::Bytes, "[\"a\", \"ü\\n\"]", 2).unwrap();
         assert_eq!(write(DataType::Bytes, &data), "[\"a\",\"ü\\n\"]");
         let nan = TensorData::Fixed(f32::NAN.to_le_bytes().to_vec().into());
-        assert!(check_expressible("y", DataType::Fp32, &nan).unwrap_err().message.contains("NaN"));
+        assert!(
+            check_expressible("y", DataType::Fp32, &nan)
+                .unwrap_err()
+                .message
+                .contains("NaN")
+        );
     }
 }

@@ -39,7 +39,11 @@ async fn metrics(State(operations): State<Arc<Operations>>) -> Result<Response> 
         .metrics
         .encode()
         .map_err(|error| InferenceError::internal(format!("metrics cannot be written: {error}")))?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+    Ok((
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        text,
+    )
+        .into_response())
 }
 
 async fn serving_plan(State(operations): State<Arc<Operations>>) -> Json<Value> {

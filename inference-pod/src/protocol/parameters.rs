@@ -21,7 +21,9 @@ impl Parameter {
     pub(super) fn as_bool(&self, name: &str) -> Result<bool> {
         match self {
             Self::Bool(value) => Ok(*value),
-            _ => Err(InferenceError::invalid(format!("parameter '{name}' must be true or false"))),
+            _ => Err(InferenceError::invalid(format!(
+                "parameter '{name}' must be true or false"
+            ))),
         }
     }
 
@@ -29,13 +31,17 @@ impl Parameter {
         match self {
             Self::Unsigned(value) => Ok(*value),
             Self::Integer(value) if *value >= 0 => Ok(value.unsigned_abs()),
-            _ => Err(InferenceError::invalid(format!("parameter '{name}' must be an integer that is not negative"))),
+            _ => Err(InferenceError::invalid(format!(
+                "parameter '{name}' must be an integer that is not negative"
+            ))),
         }
     }
 }
 
 /// The time a request may wait, from its parameters. What asks for an extension that is not here is refused.
-pub(super) fn request_timeout<'a>(parameters: impl Iterator<Item = (&'a str, &'a Parameter)>) -> Result<Option<Duration>> {
+pub(super) fn request_timeout<'a>(
+    parameters: impl Iterator<Item = (&'a str, &'a Parameter)>,
+) -> Result<Option<Duration>> {
     let mut timeout = None;
     for (name, value) in parameters {
         match name {
@@ -59,7 +65,9 @@ pub(super) fn request_timeout<'a>(parameters: impl Iterator<Item = (&'a str, &'a
 pub(super) fn check_tensor_parameter(tensor: &str, name: &str) -> Result<()> {
     match name {
         "shared_memory_region" | "shared_memory_offset" | "shared_memory_byte_size" => {
-            Err(InferenceError::unsupported(format!("tensor '{tensor}': shared memory is not supported, send the data")))
+            Err(InferenceError::unsupported(format!(
+                "tensor '{tensor}': shared memory is not supported, send the data"
+            )))
         }
         "classification" => Err(InferenceError::unsupported(format!(
             "output '{tensor}': the classification extension is not supported, sort the values in the client"

@@ -30,7 +30,9 @@ impl IntoResponse for InferenceError {
         let (status, _) = row(self.kind);
         let mut response = (status, Json(ErrorBody { error: &self.message })).into_response();
         if self.kind == ErrorKind::Unavailable {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }
@@ -50,5 +52,11 @@ pub(super) async fn unknown_path() -> Response {
 
 /// 405 for a method that the path does not take.
 pub(super) async fn wrong_method() -> Response {
-    (StatusCode::METHOD_NOT_ALLOWED, Json(ErrorBody { error: "Method Not Allowed" })).into_response()
+    (
+        StatusCode::METHOD_NOT_ALLOWED,
+        Json(ErrorBody {
+            error: "Method Not Allowed",
+        }),
+    )
+        .into_response()
 }

@@ -15,8 +15,12 @@ const TOLERANCE: f64 = 1e-3;
 /// it claims.
 pub(super) fn rows_are_independent(session: &mut GraphSession) -> Result<bool, Failure> {
     let rows = made_up_rows(session.inputs());
-    let alone = run(session, &rows[..1])
-        .map_err(|error| Failure::new(Reason::UnsupportedModel, format!("the model fails on one row: {error}")))?;
+    let alone = run(session, &rows[..1]).map_err(|error| {
+        Failure::new(
+            Reason::UnsupportedModel,
+            format!("the model fails on one row: {error}"),
+        )
+    })?;
     let mut singles = vec![alone];
     for row in &rows[1..] {
         match run(session, std::slice::from_ref(row)) {
@@ -28,12 +32,19 @@ pub(super) fn rows_are_independent(session: &mut GraphSession) -> Result<bool, F
         let Ok(outputs) = run(session, &rows[..size]) else {
             return Err(Failure::new(
                 Reason::UnsupportedModel,
-                format!("the model's first dimension is open, but it fails on a batch of {size} rows; export it with a real batch dimension, or with a fixed first dimension"),
+                format!(
+                    "the model's first dimension is open, but it fails on a batch of {size} rows; export it with a real batch dimension, or with a fixed first dimension"
+                ),
             ));
         };
         let datatypes: Vec<_> = session.outputs().iter().map(|output| output.datatype).collect();
         if !outputs.iter().enumerate().all(|(index, output)| {
-            equal_rows(datatypes[index], output, singles[..size].iter().map(|single| &single[index]), size)
+            equal_rows(
+                datatypes[index],
+                output,
+                singles[..size].iter().map(|single| &single[index]),
+                size,
+            )
         }) {
             return Ok(false);
         }
@@ -75,14 +86,19 @@ fn fill<const N: usize>(count: usize, mut element: impl FnMut() -> [u8; N]) -> B
 }
 
 fn run(session: &mut GraphSession, rows: &[Row]) -> Result<Vec<OutputTensor>, String> {
-    let Some(first) = rows.first() else { return Ok(Vec::new()) };
+    let Some(first) = rows.first() else {
+        return Ok(Vec::new());
+    };
     let inputs: Vec<_> = first
         .iter()
         .enumerate()
         .map(|(index, (shape, _))| {
             let mut shape = shape.clone();
             shape[0] = rows.len() as i64;
-            RunInput { shape, parts: rows.iter().map(|row| &row[index].1).collect() }
+            RunInput {
+                shape,
+                parts: rows.iter().map(|row| &row[index].1).collect(),
+            }
         })
         .collect();
     let inputs = session.assemble(&inputs)?;
@@ -123,12 +139,28 @@ fn equal_rows<'a>(
 
 fn close(datatype: DataType, left: &[u8], right: &[u8]) -> bool {
     let near = |left: f64, right: f64| {
-        (left.is_nan() && right.is_nan()) || left == right || (left - right).abs() <= TOLERANCE * (1.0 + right.abs())
+        (left.is_nan() && right.is_nan())
+            || left == right
+            || (left - right).abs() <= TOLERANCE * (1.0 + right.abs())
     };
     let floats = |bytes: &[u8]| -> Option<Vec<f64>> {
         match datatype {
-            DataType::Fp32 => Some(bytes.as_chunks().0.iter().map(|raw| f32::from_le_bytes(*raw).into()).collect()),
-            DataType::Fp64 => Some(bytes.as_chunks().0.iter().map(|raw| f64::from_le_bytes(*raw)).collect()),
+            DataType::Fp32 => Some(
+                bytes
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|raw| f32::from_le_bytes(*raw).into())
+                    .collect(),
+            ),
+            DataType::Fp64 => Some(
+                bytes
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|raw| f64::from_le_bytes(*raw))
+                    .collect(),
+            ),
             // A made-up row may lie on a boundary between classes; integers are compared by the numeric outputs' side.
             _ => None,
         }

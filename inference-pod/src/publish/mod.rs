@@ -51,17 +51,34 @@ async fn publish(arguments: &PublishArguments) -> Result<Manifest, Failure> {
     let library = arguments.common.onnxruntime_library.clone();
     let model = arguments.model.clone();
     let checking = tokio::task::spawn_blocking(move || check(&folder, library.as_deref(), &model));
-    let Checked { header, conversion, config, inputs, outputs, parity } = checking
-        .await
-        .unwrap_or_else(|panic| Err(Failure::new(Reason::InvalidModel, format!("the check ended early: {panic}"))))?;
+    let Checked {
+        header,
+        conversion,
+        config,
+        inputs,
+        outputs,
+        parity,
+    } = checking.await.unwrap_or_else(|panic| {
+        Err(Failure::new(
+            Reason::RuntimeUnavailable,
+            format!("the check ended early: {panic}"),
+        ))
+    })?;
 
     let folder = source.folder();
     tokio::fs::write(folder.join(CONFIG_FILE), configuration::write(&config))
         .await
         .map_err(|error| unreachable(format!("{}: {error}", folder.join(CONFIG_FILE).display())))?;
     let mut files = Vec::new();
-    for path in [MODEL_FILE, CONFIG_FILE].into_iter().chain(header.external_data.iter().map(String::as_str)) {
-        files.push(ManifestFile::describe(folder, path).await.map_err(repository_failure)?);
+    for path in [MODEL_FILE, CONFIG_FILE]
+        .into_iter()
+        .chain(header.external_data.iter().map(String::as_str))
+    {
+        files.push(
+            ManifestFile::describe(folder, path)
+                .await
+                .map_err(repository_failure)?,
+        );
     }
     let conversion = conversion.unwrap_or_default();
     let manifest = Manifest {
@@ -82,9 +99,17 @@ async fn publish(arguments: &PublishArguments) -> Result<Manifest, Failure> {
         source: conversion.source,
     };
     let repository = Repository::open(arguments.model_repository.clone()).map_err(repository_failure)?;
-    let published = repository.with_patience(PATIENCE).publish(&manifest, folder).await.map_err(repository_failure)?;
+    let published = repository
+        .with_patience(PATIENCE)
+        .publish(&manifest, folder)
+        .await
+        .map_err(repository_failure)?;
     if published == Published::AlreadyThere {
-        tracing::info!(model = manifest.model, version = manifest.version, "the same bytes were published before");
+        tracing::info!(
+            model = manifest.model,
+            version = manifest.version,
+            "the same bytes were published before"
+        );
     }
     Ok(manifest)
 }
@@ -104,35 +129,50 @@ fn check(folder: &Path, library: Option<&Path>, model: &str) -> Result<Checked, 
     let header = onnx::read(&path)?;
     let conversion = conversion::read(folder)?;
     let samples = samples::read(folder)?;
-    let library =
-        runtime::find_library(library).map_err(|error| Failure::new(Reason::RepositoryUnreachable, error.to_string()))?;
+    let library = runtime::find_library(library)
+        .map_err(|error| Failure::new(Reason::RuntimeUnavailable, error.to_string()))?;
     let runtime = Runtime::start(&library, runtime::available_threads())
-        .map_err(|error| Failure::new(Reason::RepositoryUnreachable, format!("{error:#}")))?;
+        .map_err(|error| Failure::new(Reason::RuntimeUnavailable, format!("{error:#}")))?;
     let mut session = open(&runtime, &path, &header)?;
     let (inputs, outputs) = (session.inputs().to_vec(), session.outputs().to_vec());
     let mut config = configuration::complete(None, model, &inputs, &outputs)
         .map_err(|error| Failure::new(Reason::UnsupportedModel, error.to_string()))?;
     if config.max_batch_size > 0 && !batches::rows_are_independent(&mut session)? {
-        tracing::warn!("rows of a batch influence each other, so requests to this model will not be put together");
+        tracing::warn!(
+            "rows of a batch influence each other, so requests to this model will not be put together"
+        );
         config = unbatched(&inputs, &outputs, model);
     }
     let parity = match (&conversion, &samples) {
         (Some(conversion), Some(samples)) => Some(parity::compare(&mut session, conversion, samples)?),
         _ => None,
     };
-    Ok(Checked { header, conversion, config, inputs, outputs, parity })
+    Ok(Checked {
+        header,
+        conversion,
+        config,
+        inputs,
+        outputs,
+        parity,
+    })
 }
 
 fn open(runtime: &Runtime, path: &Path, header: &Header) -> Result<GraphSession, Failure> {
-    runtime.open(path, &SharedWeights::new()).map_err(|error| match error {
-        SessionError::UnsupportedSignature(message) => Failure::new(Reason::UnsupportedModel, message),
-        SessionError::Refused(message) => header.explain_refusal(&message),
-    })
+    runtime
+        .open(path, &SharedWeights::new())
+        .map_err(|error| match error {
+            SessionError::UnsupportedSignature(message) => Failure::new(Reason::UnsupportedModel, message),
+            SessionError::Refused(message) => header.explain_refusal(&message),
+        })
 }
 
 /// The configuration of a model whose first dimension is none of independent rows.
 fn unbatched(inputs: &[GraphTensor], outputs: &[GraphTensor], model: &str) -> ModelConfig {
-    let plain = ModelConfig { model_file: MODEL_FILE.to_owned(), instances: 1, ..ModelConfig::default() };
+    let plain = ModelConfig {
+        model_file: MODEL_FILE.to_owned(),
+        instances: 1,
+        ..ModelConfig::default()
+    };
     configuration::complete(Some(plain), model, inputs, outputs)
         .expect("a configuration that asks for nothing contradicts no graph")
 }

@@ -76,28 +76,59 @@ pub(super) struct Header {
 
 /// Reads the header of an ONNX file.
 pub(super) fn read(path: &Path) -> Result<Header, Failure> {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let invalid = |reason: &str| Failure::new(Reason::InvalidModel, format!("{name} is not an ONNX model: {reason}"));
-    let bytes = std::fs::read(path)
-        .map_err(|error| Failure::new(Reason::InvalidModel, format!("{} cannot be read: {error}", path.display())))?;
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let invalid = |reason: &str| {
+        Failure::new(
+            Reason::InvalidModel,
+            format!("{name} is not an ONNX model: {reason}"),
+        )
+    };
+    let bytes = std::fs::read(path).map_err(|error| {
+        Failure::new(
+            Reason::InvalidModel,
+            format!("{} cannot be read: {error}", path.display()),
+        )
+    })?;
     let model = Model::decode(bytes.as_slice()).map_err(|error| invalid(&error.to_string()))?;
     let graph = model.graph.ok_or_else(|| invalid("it has no graph"))?;
     if model.ir_version <= 0 || model.opset_import.is_empty() {
         return Err(invalid("it has no IR version or imports no operator set"));
     }
     // `ai.onnx` is the long name of the empty domain.
-    let domain = |set: &OperatorSet| if set.domain == "ai.onnx" { String::new() } else { set.domain.clone() };
-    let opset = model.opset_import.iter().map(|set| (domain(set), set.version)).collect();
+    let domain = |set: &OperatorSet| {
+        if set.domain == "ai.onnx" {
+            String::new()
+        } else {
+            set.domain.clone()
+        }
+    };
+    let opset = model
+        .opset_import
+        .iter()
+        .map(|set| (domain(set), set.version))
+        .collect();
     let mut external_data = BTreeSet::new();
     collect_external_data(&graph, &mut external_data);
     if let Some(outside) = external_data.iter().find(|path| !is_inside(path)) {
-        return Err(invalid(&format!("its external data \"{outside}\" is not beside the model")));
+        return Err(invalid(&format!(
+            "its external data \"{outside}\" is not beside the model"
+        )));
     }
-    Ok(Header { ir_version: model.ir_version, opset, external_data })
+    Ok(Header {
+        ir_version: model.ir_version,
+        opset,
+        external_data,
+    })
 }
 
 fn is_inside(path: &str) -> bool {
-    !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+    !path.is_empty()
+        && Path::new(path)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)))
 }
 
 fn collect_external_data(graph: &Graph, found: &mut BTreeSet<String>) {
@@ -107,7 +138,9 @@ fn collect_external_data(graph: &Graph, found: &mut BTreeSet<String>) {
     };
     graph.initializer.iter().for_each(&mut of_tensor);
     let attributes = || graph.node.iter().flat_map(|node| &node.attribute);
-    attributes().filter_map(|attribute| attribute.tensor.as_ref()).for_each(&mut of_tensor);
+    attributes()
+        .filter_map(|attribute| attribute.tensor.as_ref())
+        .for_each(&mut of_tensor);
     for attribute in attributes() {
         for inner in attribute.graph.iter().chain(&attribute.graphs) {
             collect_external_data(inner, found);
@@ -120,11 +153,15 @@ impl Header {
     pub(super) fn explain_refusal(&self, message: &str) -> Failure {
         let number_after = |marker: &str| -> Option<i64> {
             let rest = message.split_once(marker)?.1.trim_start();
-            let digits = rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len());
+            let digits = rest
+                .find(|character: char| !character.is_ascii_digit())
+                .unwrap_or(rest.len());
             rest[..digits].parse().ok()
         };
         if let Some(supported) = number_after("is till opset") {
-            let domain = message.split_once("for domain ").and_then(|(_, rest)| rest.split_whitespace().next());
+            let domain = message
+                .split_once("for domain ")
+                .and_then(|(_, rest)| rest.split_whitespace().next());
             let domain = domain.unwrap_or("ai.onnx");
             let key = if domain == "ai.onnx" { "" } else { domain };
             let asked = self.opset.get(key).map(ToString::to_string).unwrap_or_default();
@@ -147,7 +184,10 @@ impl Header {
                 ),
             );
         }
-        Failure::new(Reason::InvalidModel, format!("the serving runtime refuses the model: {message}"))
+        Failure::new(
+            Reason::InvalidModel,
+            format!("the serving runtime refuses the model: {message}"),
+        )
     }
 }
 
@@ -163,17 +203,36 @@ mod tests {
 
     fn model() -> Model {
         let external = |location: &str| TensorProto {
-            external_data: vec![Entry { key: "location".into(), value: location.into() }],
+            external_data: vec![Entry {
+                key: "location".into(),
+                value: location.into(),
+            }],
         };
-        let inner = Graph { node: vec![], initializer: vec![external("inner.bin")] };
-        let attribute = Attribute { tensor: Some(external("constant.bin")), graph: Some(inner), graphs: vec![] };
+        let inner = Graph {
+            node: vec![],
+            initializer: vec![external("inner.bin")],
+        };
+        let attribute = Attribute {
+            tensor: Some(external("constant.bin")),
+            graph: Some(inner),
+            graphs: vec![],
+        };
         Model {
             ir_version: 8,
             graph: Some(Graph {
-                node: vec![Node { attribute: vec![attribute] }],
-                initializer: vec![external("weights.bin"), external("weights.bin"), TensorProto::default()],
+                node: vec![Node {
+                    attribute: vec![attribute],
+                }],
+                initializer: vec![
+                    external("weights.bin"),
+                    external("weights.bin"),
+                    TensorProto::default(),
+                ],
             }),
-            opset_import: vec![OperatorSet { domain: "ai.onnx".into(), version: 17 }],
+            opset_import: vec![OperatorSet {
+                domain: "ai.onnx".into(),
+                version: 17,
+            }],
         }
     }
 
@@ -194,6 +253,11 @@ mod tests {
         }
         let mut climbing = model();
         climbing.graph.as_mut().unwrap().initializer[0].external_data[0].value = "../secret".into();
-        assert!(read(write(&climbing).path()).unwrap_err().message.contains("../secret"));
+        assert!(
+            read(write(&climbing).path())
+                .unwrap_err()
+                .message
+                .contains("../secret")
+        );
     }
 }

@@ -102,12 +102,25 @@ impl Seen {
         Ok(())
     }
 
-    fn equal_labels(&mut self, served: &[i64], original: &[i64], conversion: &Conversion, size: usize) -> usize {
+    fn equal_labels(
+        &mut self,
+        served: &[i64],
+        original: &[i64],
+        conversion: &Conversion,
+        size: usize,
+    ) -> usize {
         let name = |class: i64| {
-            let label = usize::try_from(class).ok().and_then(|class| conversion.class_labels.get(class));
-            label.map_or("a value that is no class", String::as_str).to_owned()
+            let label = usize::try_from(class)
+                .ok()
+                .and_then(|class| conversion.class_labels.get(class));
+            label
+                .map_or("a value that is no class", String::as_str)
+                .to_owned()
         };
-        let differs = served.iter().zip(original).position(|(served, original)| served != original);
+        let differs = served
+            .iter()
+            .zip(original)
+            .position(|(served, original)| served != original);
         if let Some(row) = differs {
             self.example.get_or_insert_with(|| {
                 format!(
@@ -117,7 +130,11 @@ impl Seen {
                 )
             });
         }
-        served.iter().zip(original).filter(|(served, original)| served == original).count()
+        served
+            .iter()
+            .zip(original)
+            .filter(|(served, original)| served == original)
+            .count()
     }
 
     fn near_values(&mut self, served: &[f64], original: &[f64], size: usize) -> usize {
@@ -127,7 +144,10 @@ impl Seen {
         let pairs = || served.iter().zip(original);
         if let Some(row) = pairs().position(|pair| !near(&pair)) {
             self.example.get_or_insert_with(|| {
-                format!("in batches of {size}, row {row} is {} where the original says {}", served[row], original[row])
+                format!(
+                    "in batches of {size}, row {row} is {} where the original says {}",
+                    served[row], original[row]
+                )
             });
         }
         pairs().filter(near).count()
@@ -139,8 +159,16 @@ fn failed(message: String) -> Failure {
 }
 
 /// All rows, in batches of at most `size`: for each batch, the outputs in the graph's order.
-fn serve(session: &mut GraphSession, samples: &Samples, size: usize) -> Result<Vec<Vec<OutputTensor>>, Failure> {
-    let inputs: Vec<_> = session.inputs().iter().map(|input| (input.name.clone(), input.datatype)).collect();
+fn serve(
+    session: &mut GraphSession,
+    samples: &Samples,
+    size: usize,
+) -> Result<Vec<Vec<OutputTensor>>, Failure> {
+    let inputs: Vec<_> = session
+        .inputs()
+        .iter()
+        .map(|input| (input.name.clone(), input.datatype))
+        .collect();
     let [(_, DataType::Fp32)] = inputs.as_slice() else {
         return Err(Failure::new(
             Reason::UnsupportedModel,
@@ -152,11 +180,19 @@ fn serve(session: &mut GraphSession, samples: &Samples, size: usize) -> Result<V
     for batch in samples.features.chunks(size * row_bytes) {
         let rows = batch.len() / row_bytes;
         let data = TensorData::Fixed(Bytes::copy_from_slice(batch));
-        let input = RunInput { shape: vec![rows as i64, samples.columns as i64], parts: vec![&data] };
+        let input = RunInput {
+            shape: vec![rows as i64, samples.columns as i64],
+            parts: vec![&data],
+        };
         let answer = session
             .assemble(&[input])
             .and_then(|inputs| session.run(inputs))
-            .map_err(|error| Failure::new(Reason::UnsupportedModel, format!("the model fails on {rows} rows: {error}")))?;
+            .map_err(|error| {
+                Failure::new(
+                    Reason::UnsupportedModel,
+                    format!("the model fails on {rows} rows: {error}"),
+                )
+            })?;
         answers.push(answer.outputs);
     }
     Ok(answers)
@@ -168,11 +204,25 @@ fn column<'a>(
     batches: &'a [Vec<OutputTensor>],
     name: &str,
 ) -> Result<(DataType, Vec<&'a TensorData>), Failure> {
-    let index = session.outputs().iter().position(|output| output.name == name).ok_or_else(|| {
-        let names: Vec<_> = session.outputs().iter().map(|output| output.name.as_str()).collect();
-        Failure::new(Reason::UnsupportedModel, format!("the model has no output '{name}', only {}", names.join(", ")))
-    })?;
-    Ok((session.outputs()[index].datatype, batches.iter().map(|outputs| &outputs[index].data).collect()))
+    let index = session
+        .outputs()
+        .iter()
+        .position(|output| output.name == name)
+        .ok_or_else(|| {
+            let names: Vec<_> = session
+                .outputs()
+                .iter()
+                .map(|output| output.name.as_str())
+                .collect();
+            Failure::new(
+                Reason::UnsupportedModel,
+                format!("the model has no output '{name}', only {}", names.join(", ")),
+            )
+        })?;
+    Ok((
+        session.outputs()[index].datatype,
+        batches.iter().map(|outputs| &outputs[index].data).collect(),
+    ))
 }
 
 fn floats(name: &str, (datatype, parts): (DataType, Vec<&TensorData>)) -> Result<Vec<f64>, Failure> {
@@ -180,12 +230,23 @@ fn floats(name: &str, (datatype, parts): (DataType, Vec<&TensorData>)) -> Result
     for part in parts {
         match (datatype, part) {
             (DataType::Fp32, TensorData::Fixed(bytes)) => {
-                values.extend(bytes.as_chunks().0.iter().map(|raw| f64::from(f32::from_le_bytes(*raw))));
+                values.extend(
+                    bytes
+                        .as_chunks()
+                        .0
+                        .iter()
+                        .map(|raw| f64::from(f32::from_le_bytes(*raw))),
+                );
             }
             (DataType::Fp64, TensorData::Fixed(bytes)) => {
                 values.extend(bytes.as_chunks().0.iter().map(|raw| f64::from_le_bytes(*raw)));
             }
-            _ => return Err(Failure::new(Reason::UnsupportedModel, format!("output '{name}' is {datatype}, not FP32"))),
+            _ => {
+                return Err(Failure::new(
+                    Reason::UnsupportedModel,
+                    format!("output '{name}' is {datatype}, not FP32"),
+                ));
+            }
         }
     }
     Ok(values)
@@ -204,10 +265,20 @@ fn class_indices(
     for part in parts {
         match (datatype, part) {
             (DataType::Int64, TensorData::Fixed(bytes)) => {
-                indices.extend(bytes.as_chunks().0.iter().map(|raw| index(&Value::from(i64::from_le_bytes(*raw)))));
+                indices.extend(
+                    bytes
+                        .as_chunks()
+                        .0
+                        .iter()
+                        .map(|raw| index(&Value::from(i64::from_le_bytes(*raw)))),
+                );
             }
             (_, TensorData::Strings(strings)) => {
-                indices.extend(strings.iter().map(|text| index(&Value::from(String::from_utf8_lossy(text)))));
+                indices.extend(
+                    strings
+                        .iter()
+                        .map(|text| index(&Value::from(String::from_utf8_lossy(text)))),
+                );
             }
             _ => {
                 return Err(Failure::new(

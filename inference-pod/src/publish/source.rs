@@ -31,7 +31,10 @@ pub(super) async fn gather(arguments: &PublishArguments, patience: Duration) -> 
     match (&arguments.input, &arguments.source) {
         (Some(folder), _) => Ok(Source::Given(folder.clone())),
         (None, Some(source)) => download(source, &arguments.work_folder, patience).await,
-        (None, None) => Err(Failure::new(Reason::InvalidModel, "neither --input nor --source is given")),
+        (None, None) => Err(Failure::new(
+            Reason::InvalidModel,
+            "neither --input nor --source is given",
+        )),
     }
 }
 
@@ -39,21 +42,40 @@ async fn download(source: &Location, work_folder: &Path, patience: Duration) -> 
     let (place, name) = source
         .split_file()
         .ok_or_else(|| Failure::new(Reason::InvalidModel, format!("--source {source} names no file")))?;
-    let repository = Repository::open(place).map_err(repository_failure)?.with_patience(patience);
+    let repository = Repository::open(place)
+        .map_err(repository_failure)?
+        .with_patience(patience);
     let builder = tempfile::Builder::new();
-    let folder = if work_folder.is_dir() { builder.tempdir_in(work_folder) } else { builder.tempdir() };
-    let folder =
-        folder.map_err(|error| Failure::new(Reason::RepositoryUnreachable, format!("no folder for downloads: {error}")))?;
+    let folder = if work_folder.is_dir() {
+        builder.tempdir_in(work_folder)
+    } else {
+        builder.tempdir()
+    };
+    let folder = folder.map_err(|error| {
+        Failure::new(
+            Reason::RepositoryUnreachable,
+            format!("no folder for downloads: {error}"),
+        )
+    })?;
     let model = folder.path().join(MODEL_FILE);
-    repository.fetch_file(&name, &model).await.map_err(repository_failure)?;
+    repository
+        .fetch_file(&name, &model)
+        .await
+        .map_err(repository_failure)?;
     for path in onnx::read(&model)?.external_data {
         let to = folder.path().join(&path);
         if let Some(parent) = to.parent() {
-            tokio::fs::create_dir_all(parent)
-                .await
-                .map_err(|error| Failure::new(Reason::RepositoryUnreachable, format!("{}: {error}", parent.display())))?;
+            tokio::fs::create_dir_all(parent).await.map_err(|error| {
+                Failure::new(
+                    Reason::RepositoryUnreachable,
+                    format!("{}: {error}", parent.display()),
+                )
+            })?;
         }
-        repository.fetch_file(&path, &to).await.map_err(repository_failure)?;
+        repository
+            .fetch_file(&path, &to)
+            .await
+            .map_err(repository_failure)?;
     }
     Ok(Source::Downloaded(folder))
 }

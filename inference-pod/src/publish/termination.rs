@@ -18,6 +18,7 @@ pub(super) enum Reason {
     ParityFailed,
     VersionConflict,
     RepositoryUnreachable,
+    RuntimeUnavailable,
 }
 
 impl Reason {
@@ -29,13 +30,14 @@ impl Reason {
             Self::ParityFailed => "ParityFailed",
             Self::VersionConflict => "VersionConflict",
             Self::RepositoryUnreachable => "RepositoryUnreachable",
+            Self::RuntimeUnavailable => "RuntimeUnavailable",
         }
     }
 
     /// 1 lets the Job try again, 2 does not.
     pub(super) fn exit_code(self) -> u8 {
         match self {
-            Self::RepositoryUnreachable => 1,
+            Self::RepositoryUnreachable | Self::RuntimeUnavailable => 1,
             _ => 2,
         }
     }
@@ -50,7 +52,10 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self {
+            reason,
+            message: message.into(),
+        }
     }
 }
 
@@ -89,7 +94,10 @@ fn message(outcome: &Result<Manifest, Failure>) -> String {
         Ok(manifest) => success(manifest),
         Err(failure) => {
             let shown = shorten(&failure.message, LONGEST_FAILURE_BYTES);
-            to_json(&FailureMessage { reason: failure.reason.name(), message: shown })
+            to_json(&FailureMessage {
+                reason: failure.reason.name(),
+                message: shown,
+            })
         }
     }
 }
@@ -107,10 +115,14 @@ fn success(manifest: &Manifest) -> String {
         })
     };
     // A model with a hundred inputs does not fit; the manifest has them all.
-    [success(&manifest.inputs, &manifest.outputs), success(&[], &manifest.outputs), success(&[], &[])]
-        .into_iter()
-        .find(|text| text.len() <= LONGEST_BYTES)
-        .unwrap_or_default()
+    [
+        success(&manifest.inputs, &manifest.outputs),
+        success(&[], &manifest.outputs),
+        success(&[], &[]),
+    ]
+    .into_iter()
+    .find(|text| text.len() <= LONGEST_BYTES)
+    .unwrap_or_default()
 }
 
 fn to_json(value: &impl Serialize) -> String {
@@ -180,7 +192,10 @@ mod tests {
         for text in ["ü\n\"".repeat(5000), "short".into()] {
             let text = message(&Err(Failure::new(Reason::ParityFailed, text)));
             assert!(text.len() <= LONGEST_BYTES);
-            assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap()["reason"], "ParityFailed");
+            assert_eq!(
+                serde_json::from_str::<serde_json::Value>(&text).unwrap()["reason"],
+                "ParityFailed"
+            );
         }
     }
 }

@@ -34,13 +34,15 @@ pub fn available_threads() -> usize {
 impl Runtime {
     /// Loads the library and starts one pool of `threads` for all models. May be called once in a process.
     pub fn start(library: &Path, threads: usize) -> anyhow::Result<Self> {
+        // The library comes first: everything else calls into it.
+        let environment = ort::init_from(library)
+            .with_context(|| format!("ONNX Runtime cannot be loaded from {}", library.display()))?;
         let pool = GlobalThreadPoolOptions::default()
             .with_intra_threads(threads)?
             .with_inter_threads(1)?
             // A pod has a quota: threads that spin while they wait spend it on nothing.
             .with_spin_control(false)?;
-        let environment = ort::init_from(library)
-            .with_context(|| format!("ONNX Runtime cannot be loaded from {}", library.display()))?
+        let environment = environment
             .with_name("aiops-inference-pod")
             .with_telemetry(false)
             .with_global_thread_pool(pool)

@@ -37,9 +37,21 @@ pub struct RunInput<'a> {
 
 impl GraphSession {
     pub(super) fn new(session: Session) -> Result<Self, SessionError> {
-        let inputs = session.inputs().iter().map(|outlet| signature("input", outlet)).collect::<Result<_, _>>()?;
-        let outputs = session.outputs().iter().map(|outlet| signature("output", outlet)).collect::<Result<_, _>>()?;
-        Ok(Self { session, inputs, outputs })
+        let inputs = session
+            .inputs()
+            .iter()
+            .map(|outlet| signature("input", outlet))
+            .collect::<Result<_, _>>()?;
+        let outputs = session
+            .outputs()
+            .iter()
+            .map(|outlet| signature("output", outlet))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            session,
+            inputs,
+            outputs,
+        })
     }
 
     /// Inputs, in the graph's order.
@@ -73,17 +85,25 @@ impl GraphSession {
     pub fn run(&mut self, inputs: Vec<DynValue>) -> Result<Answer, String> {
         let inputs: Vec<SessionInputValue<'_>> = inputs.into_iter().map(Into::into).collect();
         let start = Instant::now();
-        let answered = self.session.run(inputs.as_slice()).map_err(|error| super::one_line(&error.to_string()))?;
+        let answered = self
+            .session
+            .run(inputs.as_slice())
+            .map_err(|error| super::one_line(&error.to_string()))?;
         let infer = start.elapsed();
         let outputs = self
             .outputs
             .iter()
             .zip(answered.values())
             .map(|(output, value)| {
-                values::read(output.datatype, &value).map_err(|error| format!("output '{}': {error}", output.name))
+                values::read(output.datatype, &value)
+                    .map_err(|error| format!("output '{}': {error}", output.name))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Answer { outputs, infer, copy: start.elapsed() - infer })
+        Ok(Answer {
+            outputs,
+            infer,
+            copy: start.elapsed() - infer,
+        })
     }
 }
 
@@ -107,9 +127,15 @@ fn signature(role: &str, outlet: &Outlet) -> Result<GraphTensor, SessionError> {
     match outlet.dtype() {
         ValueType::Tensor { ty, shape, .. } => {
             let datatype = values::datatype(*ty).ok_or_else(|| {
-                SessionError::UnsupportedSignature(format!("{role} '{name}' has element type {ty}, which the protocol lacks"))
+                SessionError::UnsupportedSignature(format!(
+                    "{role} '{name}' has element type {ty}, which the protocol lacks"
+                ))
             })?;
-            Ok(GraphTensor { name: name.to_owned(), datatype, shape: shape.to_vec() })
+            Ok(GraphTensor {
+                name: name.to_owned(),
+                datatype,
+                shape: shape.to_vec(),
+            })
         }
         ValueType::Sequence(_) => Err(unsupported("a sequence")),
         ValueType::Map { .. } => Err(unsupported("a map")),
@@ -122,7 +148,11 @@ pub fn zeros(inputs: &[GraphTensor]) -> Vec<(Vec<i64>, TensorData)> {
     inputs
         .iter()
         .map(|input| {
-            let shape: Vec<i64> = input.shape.iter().map(|size| if *size < 0 { 1 } else { *size }).collect();
+            let shape: Vec<i64> = input
+                .shape
+                .iter()
+                .map(|size| if *size < 0 { 1 } else { *size })
+                .collect();
             let count = shape.iter().product::<i64>().unsigned_abs() as usize;
             let data = match input.datatype {
                 DataType::Bytes => TensorData::Strings(vec![bytes::Bytes::new(); count]),

@@ -80,12 +80,18 @@ where
             Err(_) => elements.extend(bytes.chunks_exact(size).map(bytemuck::pod_read_unaligned::<T>)),
         }
     }
-    Tensor::from_array((shape.to_vec(), elements)).map(Tensor::into_dyn).map_err(|error| error.to_string())
+    Tensor::from_array((shape.to_vec(), elements))
+        .map(Tensor::into_dyn)
+        .map_err(|error| error.to_string())
 }
 
 fn booleans(shape: &[i64], parts: &[&TensorData]) -> Result<DynValue, String> {
-    let elements: Vec<bool> = fixed(parts).flat_map(|bytes| bytes.iter().map(|byte| *byte != 0)).collect();
-    Tensor::from_array((shape.to_vec(), elements)).map(Tensor::into_dyn).map_err(|error| error.to_string())
+    let elements: Vec<bool> = fixed(parts)
+        .flat_map(|bytes| bytes.iter().map(|byte| *byte != 0))
+        .collect();
+    Tensor::from_array((shape.to_vec(), elements))
+        .map(Tensor::into_dyn)
+        .map_err(|error| error.to_string())
 }
 
 fn strings(shape: &[i64], parts: &[&TensorData]) -> Result<DynValue, String> {
@@ -93,7 +99,8 @@ fn strings(shape: &[i64], parts: &[&TensorData]) -> Result<DynValue, String> {
     for part in parts {
         if let TensorData::Strings(strings) = part {
             for string in strings {
-                let text = std::str::from_utf8(string).map_err(|_| "an element is not UTF-8 text".to_owned())?;
+                let text =
+                    std::str::from_utf8(string).map_err(|_| "an element is not UTF-8 text".to_owned())?;
                 elements.push(text.to_owned());
             }
         }
@@ -122,13 +129,21 @@ pub(super) fn read(datatype: DataType, value: &DynValue) -> Result<OutputTensor,
         DataType::Bytes => {
             let (shape, strings) = value.try_extract_strings().map_err(|error| error.to_string())?;
             let strings = strings.into_iter().map(Bytes::from).collect();
-            Ok(OutputTensor { shape: shape.to_vec(), data: TensorData::Strings(strings) })
+            Ok(OutputTensor {
+                shape: shape.to_vec(),
+                data: TensorData::Strings(strings),
+            })
         }
     }
 }
 
 fn elements<T: PrimitiveTensorElementType + NoUninit>(value: &DynValue) -> Result<OutputTensor, String> {
-    let (shape, elements) = value.try_extract_tensor::<T>().map_err(|error| error.to_string())?;
+    let (shape, elements) = value
+        .try_extract_tensor::<T>()
+        .map_err(|error| error.to_string())?;
     let bytes = Bytes::copy_from_slice(bytemuck::cast_slice(elements));
-    Ok(OutputTensor { shape: shape.to_vec(), data: TensorData::Fixed(bytes) })
+    Ok(OutputTensor {
+        shape: shape.to_vec(),
+        data: TensorData::Fixed(bytes),
+    })
 }

@@ -6,25 +6,36 @@ use crate::tensor::TensorData;
 
 /// The inputs of all members as one run takes them. All members have the same sizes but for their rows.
 pub(super) fn join<'a>(members: &'a [&'a [JobInput]]) -> Vec<RunInput<'a>> {
-    let Some(first) = members.first() else { return Vec::new() };
+    let Some(first) = members.first() else {
+        return Vec::new();
+    };
     (0..first.len())
         .map(|index| {
             let mut shape = first[index].shape.clone();
             if members.len() > 1 {
                 shape[0] = members.iter().map(|member| member[index].shape[0]).sum();
             }
-            RunInput { shape, parts: members.iter().map(|member| &member[index].data).collect() }
+            RunInput {
+                shape,
+                parts: members.iter().map(|member| &member[index].data).collect(),
+            }
         })
         .collect()
 }
 
 /// Each member's share of the outputs. An output without a row for every row of input cannot be shared out.
-pub(super) fn split(outputs: Vec<OutputTensor>, member_rows: &[usize]) -> Result<Vec<Vec<OutputTensor>>, String> {
+pub(super) fn split(
+    outputs: Vec<OutputTensor>,
+    member_rows: &[usize],
+) -> Result<Vec<Vec<OutputTensor>>, String> {
     if member_rows.len() == 1 {
         return Ok(vec![outputs]);
     }
     let total: usize = member_rows.iter().sum();
-    let mut members: Vec<Vec<OutputTensor>> = member_rows.iter().map(|_| Vec::with_capacity(outputs.len())).collect();
+    let mut members: Vec<Vec<OutputTensor>> = member_rows
+        .iter()
+        .map(|_| Vec::with_capacity(outputs.len()))
+        .collect();
     for (index, output) in outputs.into_iter().enumerate() {
         if output.shape.first() != i64::try_from(total).ok().as_ref() {
             return Err(format!(
@@ -36,7 +47,10 @@ pub(super) fn split(outputs: Vec<OutputTensor>, member_rows: &[usize]) -> Result
         for (member, rows) in members.iter_mut().zip(member_rows) {
             let mut shape = output.shape.clone();
             shape[0] = *rows as i64;
-            member.push(OutputTensor { shape, data: rows_of(&output.data, start, *rows, total) });
+            member.push(OutputTensor {
+                shape,
+                data: rows_of(&output.data, start, *rows, total),
+            });
             start += rows;
         }
     }
@@ -74,22 +88,41 @@ mod tests {
         let joined = join(&members);
         assert_eq!(joined[0].shape, [3, 2]);
         let outputs = vec![
-            OutputTensor { shape: vec![3, 2], data: TensorData::Fixed(Bytes::from_static(b"abcdef")) },
+            OutputTensor {
+                shape: vec![3, 2],
+                data: TensorData::Fixed(Bytes::from_static(b"abcdef")),
+            },
             OutputTensor {
                 shape: vec![3],
                 data: TensorData::Strings(["x", "y", "z"].map(Bytes::from).to_vec()),
             },
         ];
         let split = split(outputs, &[1, 2]).unwrap();
-        assert_eq!(split[0][0], OutputTensor { shape: vec![1, 2], data: TensorData::Fixed(Bytes::from_static(b"ab")) });
+        assert_eq!(
+            split[0][0],
+            OutputTensor {
+                shape: vec![1, 2],
+                data: TensorData::Fixed(Bytes::from_static(b"ab"))
+            }
+        );
         assert_eq!(split[1][0].data, TensorData::Fixed(Bytes::from_static(b"cdef")));
         assert_eq!(split[1][1].shape, [2]);
-        assert_eq!(split[1][1].data, TensorData::Strings(["y", "z"].map(Bytes::from).to_vec()));
+        assert_eq!(
+            split[1][1].data,
+            TensorData::Strings(["y", "z"].map(Bytes::from).to_vec())
+        );
     }
 
     #[test]
     fn an_output_without_rows_is_an_error() {
-        let output = OutputTensor { shape: vec![1], data: TensorData::Fixed(Bytes::from_static(b"x")) };
-        assert!(split(vec![output], &[1, 1]).unwrap_err().contains("max_batch_size"));
+        let output = OutputTensor {
+            shape: vec![1],
+            data: TensorData::Fixed(Bytes::from_static(b"x")),
+        };
+        assert!(
+            split(vec![output], &[1, 1])
+                .unwrap_err()
+                .contains("max_batch_size")
+        );
     }
 }

@@ -36,7 +36,10 @@ impl Scheduler {
         let queue = Arc::new(Queue::new(limits, Arc::clone(statistics)));
         let (alive, finished) = mpsc::channel(1);
         // Made first, so that workers already started end when a later one cannot be.
-        let scheduler = Self { queue: Arc::clone(&queue), finished: Some(finished) };
+        let scheduler = Self {
+            queue: Arc::clone(&queue),
+            finished: Some(finished),
+        };
         for (index, session) in sessions.into_iter().enumerate() {
             let (queue, statistics, alive) = (Arc::clone(&queue), Arc::clone(statistics), alive.clone());
             std::thread::Builder::new()
@@ -50,10 +53,23 @@ impl Scheduler {
     /// waiting takes its request back, unless it runs already.
     pub async fn run(&self, job: JobRequest) -> Result<Vec<OutputTensor>> {
         let (reply, answer) = oneshot::channel();
-        let JobRequest { inputs, rows, received, deadline } = job;
-        self.queue.submit(Job { inputs, rows, received, deadline, reply })?;
+        let JobRequest {
+            inputs,
+            rows,
+            received,
+            deadline,
+        } = job;
+        self.queue.submit(Job {
+            inputs,
+            rows,
+            received,
+            deadline,
+            reply,
+        })?;
         answer.await.unwrap_or_else(|_| {
-            Err(crate::error::InferenceError::internal("the worker of this model ended without an answer"))
+            Err(crate::error::InferenceError::internal(
+                "the worker of this model ended without an answer",
+            ))
         })
     }
 

@@ -98,7 +98,12 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new(limits: Limits, statistics: Arc<Statistics>) -> Self {
-        Self { limits, statistics, state: Mutex::default(), changed: Condvar::new() }
+        Self {
+            limits,
+            statistics,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
     }
 
     /// Adds a request, or refuses it at once when the queue is full.
@@ -113,7 +118,8 @@ impl Queue {
         }
         if self.is_full(&state, bytes) {
             drop(state);
-            self.statistics.record_failure(FailureReason::Rejected, job.received.elapsed());
+            self.statistics
+                .record_failure(FailureReason::Rejected, job.received.elapsed());
             return Err(InferenceError::unavailable("Exceeds maximum queue size"));
         }
         let sequence = state.next_sequence;
@@ -122,7 +128,12 @@ impl Queue {
         state.bytes += bytes;
         let lane = state.lanes.entry(key).or_default();
         lane.rows += job.rows;
-        lane.waiting.push_back(Queued { job, entered, sequence, bytes });
+        lane.waiting.push_back(Queued {
+            job,
+            entered,
+            sequence,
+            bytes,
+        });
         self.statistics.metrics().pending.inc();
         drop(state);
         self.changed.notify_one();
@@ -143,7 +154,11 @@ impl Queue {
             };
             match pick {
                 Pick::Wait(pause) => {
-                    state = self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+                    state = self
+                        .changed
+                        .wait_timeout(state, pause)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0;
                 }
                 Pick::Take(key) => {
                     let batch = self.take_from(&mut state, &key, now);
@@ -170,7 +185,9 @@ impl Queue {
         let mut oldest_due: Option<(u64, &Vec<i64>)> = None;
         let mut shortest_wait: Option<Duration> = None;
         for (key, lane) in &state.lanes {
-            let Some(head) = lane.waiting.front() else { continue };
+            let Some(head) = lane.waiting.front() else {
+                continue;
+            };
             let waited = now.saturating_duration_since(head.entered);
             let due = state.closed || self.is_worth_running(lane.rows) || waited >= self.limits.max_delay;
             if due && oldest_due.is_none_or(|(sequence, _)| head.sequence < sequence) {
@@ -194,13 +211,17 @@ impl Queue {
     fn take_from(&self, state: &mut State, key: &[i64], now: Instant) -> Vec<Queued> {
         let mut batch = Vec::new();
         let mut rows = 0;
-        let Some(lane) = state.lanes.get_mut(key) else { return batch };
+        let Some(lane) = state.lanes.get_mut(key) else {
+            return batch;
+        };
         while let Some(head) = lane.waiting.front() {
             let alive = is_alive(&head.job, now);
             if alive && !batch.is_empty() && rows + head.job.rows > self.limits.max_batch_rows {
                 break;
             }
-            let Some(queued) = lane.waiting.pop_front() else { break };
+            let Some(queued) = lane.waiting.pop_front() else {
+                break;
+            };
             lane.rows -= queued.job.rows;
             state.requests -= 1;
             state.bytes -= queued.bytes;
@@ -219,14 +240,16 @@ impl Queue {
     }
 
     fn is_full(&self, state: &State, bytes: usize) -> bool {
-        state.requests >= self.limits.max_requests || (state.requests > 0 && state.bytes + bytes > MAX_QUEUED_BYTES)
+        state.requests >= self.limits.max_requests
+            || (state.requests > 0 && state.bytes + bytes > MAX_QUEUED_BYTES)
     }
 
     fn drop_dead(&self, state: &mut State, now: Instant) {
         let mut dead = Vec::new();
         for lane in state.lanes.values_mut() {
-            let (alive, gone): (VecDeque<_>, VecDeque<_>) =
-                std::mem::take(&mut lane.waiting).into_iter().partition(|queued| is_alive(&queued.job, now));
+            let (alive, gone): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut lane.waiting)
+                .into_iter()
+                .partition(|queued| is_alive(&queued.job, now));
             lane.waiting = alive;
             lane.rows -= gone.iter().map(|queued| queued.job.rows).sum::<usize>();
             dead.extend(gone);
@@ -242,10 +265,16 @@ impl Queue {
 
     /// Counts a request that will not run, and tells its caller if there still is one.
     fn bury(&self, job: Job) {
-        let reason = if job.reply.is_closed() { FailureReason::Canceled } else { FailureReason::Rejected };
+        let reason = if job.reply.is_closed() {
+            FailureReason::Canceled
+        } else {
+            FailureReason::Rejected
+        };
         self.statistics.record_failure(reason, job.received.elapsed());
         // The receiver may be gone, which is why we are here.
-        let _ = job.reply.send(Err(InferenceError::unavailable("Request timeout expired")));
+        let _ = job
+            .reply
+            .send(Err(InferenceError::unavailable("Request timeout expired")));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

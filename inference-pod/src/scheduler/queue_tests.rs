@@ -13,7 +13,10 @@ fn queue(max_batch_rows: usize, max_requests: usize, delay_milliseconds: u64) ->
         preferred_rows: vec![],
         max_requests,
     };
-    Queue::new(limits, Arc::new(Statistics::new(Metrics::default().of_model("m", 1))))
+    Queue::new(
+        limits,
+        Arc::new(Statistics::new(Metrics::default().of_model("m", 1))),
+    )
 }
 
 fn job(rows: usize, width: i64) -> (Job, Answer) {
@@ -22,7 +25,16 @@ fn job(rows: usize, width: i64) -> (Job, Answer) {
         shape: vec![rows as i64, width],
         data: TensorData::Fixed(vec![0; rows * width as usize].into()),
     };
-    (Job { inputs: vec![input], rows, received: Instant::now(), deadline: None, reply }, answer)
+    (
+        Job {
+            inputs: vec![input],
+            rows,
+            received: Instant::now(),
+            deadline: None,
+            reply,
+        },
+        answer,
+    )
 }
 
 fn rows(batch: &[Queued]) -> Vec<usize> {
@@ -32,11 +44,14 @@ fn rows(batch: &[Queued]) -> Vec<usize> {
 #[test]
 fn rows_are_counted_rather_than_requests() {
     let queue = queue(8, 100, 0);
-    let answers: Vec<_> = [3, 3, 3, 1].into_iter().map(|rows| {
-        let (job, answer) = job(rows, 2);
-        queue.submit(job).unwrap();
-        answer
-    }).collect();
+    let answers: Vec<_> = [3, 3, 3, 1]
+        .into_iter()
+        .map(|rows| {
+            let (job, answer) = job(rows, 2);
+            queue.submit(job).unwrap();
+            answer
+        })
+        .collect();
     assert_eq!(rows(&queue.take().unwrap()), [3, 3]);
     assert_eq!(rows(&queue.take().unwrap()), [3, 1]);
     drop(answers);
@@ -45,11 +60,14 @@ fn rows_are_counted_rather_than_requests() {
 #[test]
 fn other_shapes_do_not_end_a_batch() {
     let queue = queue(8, 100, 0);
-    let _answers: Vec<_> = [(1, 2), (1, 5), (1, 2), (1, 5), (1, 2)].into_iter().map(|(rows, width)| {
-        let (job, answer) = job(rows, width);
-        queue.submit(job).unwrap();
-        answer
-    }).collect();
+    let _answers: Vec<_> = [(1, 2), (1, 5), (1, 2), (1, 5), (1, 2)]
+        .into_iter()
+        .map(|(rows, width)| {
+            let (job, answer) = job(rows, width);
+            queue.submit(job).unwrap();
+            answer
+        })
+        .collect();
     assert_eq!(queue.take().unwrap().len(), 3);
     assert_eq!(queue.take().unwrap().len(), 2);
 }
@@ -57,13 +75,18 @@ fn other_shapes_do_not_end_a_batch() {
 #[test]
 fn a_full_queue_refuses_with_the_message_of_triton() {
     let queue = queue(8, 2, 0);
-    let _answers: Vec<_> = (0..2).map(|_| {
-        let (job, answer) = job(1, 2);
-        queue.submit(job).unwrap();
-        answer
-    }).collect();
+    let _answers: Vec<_> = (0..2)
+        .map(|_| {
+            let (job, answer) = job(1, 2);
+            queue.submit(job).unwrap();
+            answer
+        })
+        .collect();
     let error = queue.submit(job(1, 2).0).unwrap_err();
-    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Unavailable, "Exceeds maximum queue size"));
+    assert_eq!(
+        (error.kind, error.message.as_str()),
+        (ErrorKind::Unavailable, "Exceeds maximum queue size")
+    );
 }
 
 #[test]
@@ -87,7 +110,10 @@ fn a_request_past_its_deadline_is_answered_and_not_run() {
     let (alive, _answer) = job(2, 2);
     queue.submit(alive).unwrap();
     assert_eq!(rows(&queue.take().unwrap()), [2]);
-    assert_eq!(answer.try_recv().unwrap().unwrap_err().message, "Request timeout expired");
+    assert_eq!(
+        answer.try_recv().unwrap().unwrap_err().message,
+        "Request timeout expired"
+    );
 }
 
 #[test]

@@ -12,7 +12,12 @@ use crate::runtime::{GraphSession, OutputTensor};
 use crate::statistics::{Execution, Member, Phases, Statistics};
 
 /// Runs batches until the queue is closed and empty. `_alive` is dropped after the session, when its memory is free.
-pub(super) fn work(mut session: GraphSession, queue: &Queue, statistics: &Statistics, _alive: mpsc::Sender<()>) {
+pub(super) fn work(
+    mut session: GraphSession,
+    queue: &Queue,
+    statistics: &Statistics,
+    _alive: mpsc::Sender<()>,
+) {
     while let Some(batch) = queue.take() {
         serve(&mut session, batch, statistics);
     }
@@ -33,7 +38,9 @@ fn serve(session: &mut GraphSession, batch: Vec<Queued>, statistics: &Statistics
             for Queued { job, .. } in batch {
                 statistics.record_failure(FailureReason::Backend, job.received.elapsed());
                 // The caller may have gone meanwhile.
-                let _ = job.reply.send(Err(InferenceError::internal(format!("onnx runtime error: {message}"))));
+                let _ = job.reply.send(Err(InferenceError::internal(format!(
+                    "onnx runtime error: {message}"
+                ))));
             }
         }
     }
@@ -51,7 +58,14 @@ fn execute(session: &mut GraphSession, batch: &[Queued]) -> Result<(Shares, Phas
     let rows: Vec<_> = batch.iter().map(|queued| queued.job.rows).collect();
     let shares = batch::split(answer.outputs, &rows)?;
     let output = answer.copy + split_start.elapsed();
-    Ok((shares, Phases { input, infer: answer.infer, output }))
+    Ok((
+        shares,
+        Phases {
+            input,
+            infer: answer.infer,
+            output,
+        },
+    ))
 }
 
 fn answer(
@@ -71,8 +85,19 @@ fn answer(
         })
         .collect();
     // Counted before the answers leave, so that a client that reads the statistics finds its own request in them.
-    statistics.record_execution(&Execution { rows, phases, members });
-    for (Queued { job: Job { reply, .. }, .. }, outputs) in batch.into_iter().zip(shares) {
+    statistics.record_execution(&Execution {
+        rows,
+        phases,
+        members,
+    });
+    for (
+        Queued {
+            job: Job { reply, .. },
+            ..
+        },
+        outputs,
+    ) in batch.into_iter().zip(shares)
+    {
         // The caller may have gone meanwhile.
         let _ = reply.send(Ok(outputs));
     }

@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use super::proto::model_infer_request::InferInputTensor;
 use super::proto::model_infer_response::InferOutputTensor;
-use super::proto::{InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse, infer_parameter};
+use super::proto::{
+    InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse, infer_parameter,
+};
 use crate::error::{InferenceError, Result};
 use crate::protocol::binary_tensor;
 use crate::protocol::parameters::{Parameter, check_tensor_parameter, request_timeout};
@@ -41,9 +43,18 @@ pub(super) fn request(message: ModelInferRequest) -> Result<InferenceRequest> {
         )));
     }
     let mut raw = raw.into_iter();
-    let inputs = message.inputs.into_iter().map(|input| tensor(input, raw.next())).collect::<Result<_>>()?;
+    let inputs = message
+        .inputs
+        .into_iter()
+        .map(|input| tensor(input, raw.next()))
+        .collect::<Result<_>>()?;
     let outputs = message.outputs.into_iter().map(|output| output.name).collect();
-    Ok(InferenceRequest { id: message.id, inputs, outputs, timeout })
+    Ok(InferenceRequest {
+        id: message.id,
+        inputs,
+        outputs,
+        timeout,
+    })
 }
 
 fn parameters(parameters: HashMap<String, InferParameter>) -> Vec<(String, Parameter)> {
@@ -57,7 +68,10 @@ fn parameters(parameters: HashMap<String, InferParameter>) -> Vec<(String, Param
             ParameterChoice::StringParam(value) => Parameter::Text(value),
         })
     };
-    parameters.into_iter().filter_map(|(name, parameter)| Some((name, value(parameter)?))).collect()
+    parameters
+        .into_iter()
+        .filter_map(|(name, parameter)| Some((name, value(parameter)?)))
+        .collect()
 }
 
 fn tensor(input: InferInputTensor, raw: Option<Bytes>) -> Result<Tensor> {
@@ -65,8 +79,12 @@ fn tensor(input: InferInputTensor, raw: Option<Bytes>) -> Result<Tensor> {
     for parameter in input.parameters.keys() {
         check_tensor_parameter(&name, parameter)?;
     }
-    let datatype = DataType::from_name(&input.datatype)
-        .ok_or_else(|| InferenceError::invalid(format!("invalid datatype '{}' for input '{name}'", input.datatype)))?;
+    let datatype = DataType::from_name(&input.datatype).ok_or_else(|| {
+        InferenceError::invalid(format!(
+            "invalid datatype '{}' for input '{name}'",
+            input.datatype
+        ))
+    })?;
     let data = match (raw, input.contents) {
         (Some(_), Some(contents)) if contents != InferTensorContents::default() => {
             return Err(InferenceError::invalid(format!(
@@ -81,7 +99,8 @@ fn tensor(input: InferInputTensor, raw: Option<Bytes>) -> Result<Tensor> {
 
 /// Elements out of the member that fits the datatype. The narrow integers travel in wider ones.
 fn typed(name: &str, datatype: DataType, contents: InferTensorContents) -> Result<TensorData> {
-    let misfit = |value: String| InferenceError::invalid(format!("input '{name}': {value} does not fit {datatype}"));
+    let misfit =
+        |value: String| InferenceError::invalid(format!("input '{name}': {value} does not fit {datatype}"));
     macro_rules! narrow {
         ($values:expr, $type:ty) => {{
             let mut bytes = Vec::with_capacity($values.len() * size_of::<$type>());
@@ -103,10 +122,20 @@ fn typed(name: &str, datatype: DataType, contents: InferTensorContents) -> Resul
         DataType::Int16 => narrow!(contents.int_contents, i16),
         DataType::Int32 => narrow!(contents.int_contents, i32),
         DataType::Int64 => narrow!(contents.int64_contents, i64),
-        DataType::Fp32 => contents.fp32_contents.into_iter().flat_map(f32::to_le_bytes).collect(),
-        DataType::Fp64 => contents.fp64_contents.into_iter().flat_map(f64::to_le_bytes).collect(),
+        DataType::Fp32 => contents
+            .fp32_contents
+            .into_iter()
+            .flat_map(f32::to_le_bytes)
+            .collect(),
+        DataType::Fp64 => contents
+            .fp64_contents
+            .into_iter()
+            .flat_map(f64::to_le_bytes)
+            .collect(),
         DataType::Fp16 | DataType::Bf16 => {
-            return Err(InferenceError::invalid(format!("input '{name}': {datatype} must be sent as raw_input_contents")));
+            return Err(InferenceError::invalid(format!(
+                "input '{name}': {datatype} must be sent as raw_input_contents"
+            )));
         }
     };
     Ok(TensorData::Fixed(bytes.into()))
@@ -114,7 +143,11 @@ fn typed(name: &str, datatype: DataType, contents: InferTensorContents) -> Resul
 
 /// Always raw: tritonclient reads numbers from nowhere else.
 pub(super) fn response(answer: InferenceResponse) -> ModelInferResponse {
-    let raw_output_contents = answer.outputs.iter().map(|output| binary_tensor::encode(&output.data)).collect();
+    let raw_output_contents = answer
+        .outputs
+        .iter()
+        .map(|output| binary_tensor::encode(&output.data))
+        .collect();
     let describe = |output: Tensor| InferOutputTensor {
         name: output.name,
         datatype: output.datatype.name().to_owned(),
@@ -147,28 +180,55 @@ mod tests {
 
     #[test]
     fn typed_contents_become_bytes_of_their_own_width() {
-        let contents = InferTensorContents { int_contents: vec![-1, 2], ..Default::default() };
+        let contents = InferTensorContents {
+            int_contents: vec![-1, 2],
+            ..Default::default()
+        };
         let tensor = tensor(input("INT8", &[2], Some(contents)), None).unwrap();
         assert_eq!(tensor.data, TensorData::Fixed(Bytes::from_static(&[0xff, 2])));
-        let contents = InferTensorContents { int_contents: vec![300], ..Default::default() };
+        let contents = InferTensorContents {
+            int_contents: vec![300],
+            ..Default::default()
+        };
         let error = super::tensor(input("INT8", &[1], Some(contents)), None).unwrap_err();
         assert!(error.message.contains("300 does not fit INT8"), "{error}");
     }
 
     #[test]
     fn what_contradicts_itself_is_refused() {
-        let contents = InferTensorContents { fp32_contents: vec![1.0], ..Default::default() };
-        let both = tensor(input("FP32", &[1], Some(contents.clone())), Some(Bytes::from_static(&[0; 4])));
+        let contents = InferTensorContents {
+            fp32_contents: vec![1.0],
+            ..Default::default()
+        };
+        let both = tensor(
+            input("FP32", &[1], Some(contents.clone())),
+            Some(Bytes::from_static(&[0; 4])),
+        );
         assert!(both.unwrap_err().message.contains("must not be specified"));
         assert!(tensor(input("FP32", &[2], Some(contents.clone())), None).is_err());
-        assert!(tensor(input("FP16", &[1], None), None).unwrap_err().message.contains("raw_input_contents"));
-        assert!(tensor(input("FP31", &[1], None), None).unwrap_err().message.contains("invalid datatype"));
+        assert!(
+            tensor(input("FP16", &[1], None), None)
+                .unwrap_err()
+                .message
+                .contains("raw_input_contents")
+        );
+        assert!(
+            tensor(input("FP31", &[1], None), None)
+                .unwrap_err()
+                .message
+                .contains("invalid datatype")
+        );
         let message = ModelInferRequest {
             inputs: vec![input("FP32", &[1], None), input("FP32", &[1], None)],
             raw_input_contents: vec![Bytes::from_static(&[0; 4])],
             ..Default::default()
         };
-        assert!(request(message).unwrap_err().message.contains("for 2 inputs, but got 1"));
+        assert!(
+            request(message)
+                .unwrap_err()
+                .message
+                .contains("for 2 inputs, but got 1")
+        );
         assert!(version("two").is_err());
         assert_eq!(version("").unwrap(), None);
     }

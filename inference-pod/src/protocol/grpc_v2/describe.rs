@@ -28,7 +28,12 @@ pub(super) fn metadata(model: &ModelVersion, versions: &[u64]) -> proto::ModelMe
 }
 
 pub(super) fn config(config: &ModelConfig) -> proto::ModelConfig {
-    let reshape = |tensor: &TensorConfig| tensor.reshape.clone().map(|shape| proto::ModelTensorReshape { shape });
+    let reshape = |tensor: &TensorConfig| {
+        tensor
+            .reshape
+            .clone()
+            .map(|shape| proto::ModelTensorReshape { shape })
+    };
     let input = |tensor: &TensorConfig| proto::ModelInput {
         name: tensor.name.clone(),
         data_type: data_type(tensor.datatype).into(),
@@ -42,7 +47,12 @@ pub(super) fn config(config: &ModelConfig) -> proto::ModelConfig {
         reshape: reshape(tensor),
     };
     let parameter = |(key, value): (&String, &String)| {
-        (key.clone(), proto::ModelParameter { string_value: value.clone() })
+        (
+            key.clone(),
+            proto::ModelParameter {
+                string_value: value.clone(),
+            },
+        )
     };
     proto::ModelConfig {
         name: config.name.clone(),
@@ -59,7 +69,10 @@ pub(super) fn config(config: &ModelConfig) -> proto::ModelConfig {
         }],
         default_model_filename: config.model_file.clone(),
         parameters: config.parameters.iter().map(parameter).collect(),
-        scheduling_choice: config.dynamic_batching.as_ref().map(|batching| dynamic_batching(config, batching)),
+        scheduling_choice: config
+            .dynamic_batching
+            .as_ref()
+            .map(|batching| dynamic_batching(config, batching)),
     }
 }
 
@@ -68,16 +81,22 @@ fn version_policy(policy: &VersionPolicy) -> proto::ModelVersionPolicy {
     let choice = match policy {
         VersionPolicy::Latest(count) => PolicyChoice::Latest(Latest { num_versions: *count }),
         VersionPolicy::All => PolicyChoice::All(All {}),
-        VersionPolicy::Specific(versions) => {
-            PolicyChoice::Specific(Specific { versions: versions.iter().map(|version| *version as i64).collect() })
-        }
+        VersionPolicy::Specific(versions) => PolicyChoice::Specific(Specific {
+            versions: versions.iter().map(|version| *version as i64).collect(),
+        }),
     };
-    proto::ModelVersionPolicy { policy_choice: Some(choice) }
+    proto::ModelVersionPolicy {
+        policy_choice: Some(choice),
+    }
 }
 
 fn dynamic_batching(config: &ModelConfig, batching: &DynamicBatching) -> model_config::SchedulingChoice {
     model_config::SchedulingChoice::DynamicBatching(proto::ModelDynamicBatching {
-        preferred_batch_size: batching.preferred_batch_sizes.iter().map(|size| *size as i32).collect(),
+        preferred_batch_size: batching
+            .preferred_batch_sizes
+            .iter()
+            .map(|size| *size as i32)
+            .collect(),
         max_queue_delay_microseconds: u64::try_from(batching.max_queue_delay.as_micros()).unwrap_or(u64::MAX),
         default_queue_policy: Some(proto::ModelQueuePolicy {
             max_queue_size: u32::try_from(config.max_queue_size()).unwrap_or(u32::MAX),
@@ -111,7 +130,9 @@ pub(super) fn index(states: Vec<VersionStatus>) -> proto::RepositoryIndexRespons
         state: status.state.name().to_owned(),
         reason: status.reason,
     };
-    proto::RepositoryIndexResponse { models: states.into_iter().map(describe).collect() }
+    proto::RepositoryIndexResponse {
+        models: states.into_iter().map(describe).collect(),
+    }
 }
 
 pub(super) fn statistics(model: &ModelVersion) -> proto::ModelStatistics {
@@ -144,5 +165,8 @@ pub(super) fn statistics(model: &ModelVersion) -> proto::ModelStatistics {
 }
 
 fn total(total: Total) -> proto::StatisticDuration {
-    proto::StatisticDuration { count: total.count, ns: total.nanoseconds }
+    proto::StatisticDuration {
+        count: total.count,
+        ns: total.nanoseconds,
+    }
 }

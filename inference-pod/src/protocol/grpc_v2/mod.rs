@@ -7,7 +7,12 @@ mod service;
 use crate::models::PLATFORM;
 
 /// Messages and service generated from `proto/`.
-#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated; proto/ has the comments")]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    reason = "generated; proto/ has the comments"
+)]
 pub mod proto {
     tonic::include_proto!("inference");
 }
@@ -34,7 +39,11 @@ pub fn inference(service: Arc<Service>) -> GrpcInferenceServiceServer<service::G
 pub async fn report_health(lifecycle: Arc<Lifecycle>, reporter: tonic_health::server::HealthReporter) {
     let mut ready = lifecycle.watch();
     loop {
-        let status = if *ready.borrow_and_update() { ServingStatus::Serving } else { ServingStatus::NotServing };
+        let status = if *ready.borrow_and_update() {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
         for name in ["", "inference.GRPCInferenceService"] {
             reporter.set_service_status(name, status).await;
         }

@@ -30,7 +30,9 @@ impl Grpc {
 }
 
 async fn infer(service: &Service, message: proto::ModelInferRequest) -> Result<proto::ModelInferResponse> {
-    let model = service.registry.find(&message.model_name, convert::version(&message.model_version)?)?;
+    let model = service
+        .registry
+        .find(&message.model_name, convert::version(&message.model_version)?)?;
     let request = convert::request(message)?;
     Ok(convert::response(model.infer(request).await?))
 }
@@ -50,11 +52,19 @@ impl GrpcInferenceService for Grpc {
         Ok(Response::new(proto::ServerLiveResponse { live: true }))
     }
 
-    async fn server_ready(&self, _: Request<proto::ServerReadyRequest>) -> Answer<proto::ServerReadyResponse> {
-        Ok(Response::new(proto::ServerReadyResponse { ready: self.service.lifecycle.is_ready() }))
+    async fn server_ready(
+        &self,
+        _: Request<proto::ServerReadyRequest>,
+    ) -> Answer<proto::ServerReadyResponse> {
+        Ok(Response::new(proto::ServerReadyResponse {
+            ready: self.service.lifecycle.is_ready(),
+        }))
     }
 
-    async fn model_ready(&self, request: Request<proto::ModelReadyRequest>) -> Answer<proto::ModelReadyResponse> {
+    async fn model_ready(
+        &self,
+        request: Request<proto::ModelReadyRequest>,
+    ) -> Answer<proto::ModelReadyResponse> {
         let request = request.into_inner();
         let version = convert::version(&request.version)?;
         let ready = self.service.registry.find(&request.name, version).is_ok();
@@ -79,14 +89,22 @@ impl GrpcInferenceService for Grpc {
         let request = request.into_inner();
         let model = self.find(&request.name, &request.version)?;
         let versions = if request.version.is_empty() {
-            self.service.registry.versions(&request.name)?.iter().map(|version| version.version).collect()
+            self.service
+                .registry
+                .versions(&request.name)?
+                .iter()
+                .map(|version| version.version)
+                .collect()
         } else {
             vec![model.version]
         };
         Ok(Response::new(describe::metadata(&model, &versions)))
     }
 
-    async fn model_infer(&self, request: Request<proto::ModelInferRequest>) -> Answer<proto::ModelInferResponse> {
+    async fn model_infer(
+        &self,
+        request: Request<proto::ModelInferRequest>,
+    ) -> Answer<proto::ModelInferResponse> {
         Ok(Response::new(infer(&self.service, request.into_inner()).await?))
     }
 
@@ -105,13 +123,17 @@ impl GrpcInferenceService for Grpc {
                 let message = message?;
                 let id = message.id.clone();
                 Ok(match infer(&service, message).await {
-                    Ok(answer) => {
-                        proto::ModelStreamInferResponse { error_message: String::new(), infer_response: Some(answer) }
-                    }
+                    Ok(answer) => proto::ModelStreamInferResponse {
+                        error_message: String::new(),
+                        infer_response: Some(answer),
+                    },
                     Err(error) => proto::ModelStreamInferResponse {
                         error_message: error.message,
                         // Carries the id, by which clients match the error with their request.
-                        infer_response: Some(proto::ModelInferResponse { id, ..Default::default() }),
+                        infer_response: Some(proto::ModelInferResponse {
+                            id,
+                            ..Default::default()
+                        }),
                     },
                 })
             }
@@ -119,10 +141,15 @@ impl GrpcInferenceService for Grpc {
         Ok(Response::new(Box::pin(answers)))
     }
 
-    async fn model_config(&self, request: Request<proto::ModelConfigRequest>) -> Answer<proto::ModelConfigResponse> {
+    async fn model_config(
+        &self,
+        request: Request<proto::ModelConfigRequest>,
+    ) -> Answer<proto::ModelConfigResponse> {
         let request = request.into_inner();
         let model = self.find(&request.name, &request.version)?;
-        Ok(Response::new(proto::ModelConfigResponse { config: Some(describe::config(&model.config)) }))
+        Ok(Response::new(proto::ModelConfigResponse {
+            config: Some(describe::config(&model.config)),
+        }))
     }
 
     async fn model_statistics(
@@ -135,7 +162,10 @@ impl GrpcInferenceService for Grpc {
             (name, "") => self.service.registry.versions(name)?,
             (name, version) => vec![self.find(name, version)?],
         };
-        let model_stats = versions.iter().map(|version| describe::statistics(version)).collect();
+        let model_stats = versions
+            .iter()
+            .map(|version| describe::statistics(version))
+            .collect();
         Ok(Response::new(proto::ModelStatisticsResponse { model_stats }))
     }
 
@@ -147,7 +177,10 @@ impl GrpcInferenceService for Grpc {
         if !request.repository_name.is_empty() {
             return unsupported("'repository_name' specification is not supported");
         }
-        Ok(Response::new(describe::index(index(&self.service, request.ready))))
+        Ok(Response::new(describe::index(index(
+            &self.service,
+            request.ready,
+        ))))
     }
 
     async fn repository_model_load(
@@ -206,11 +239,17 @@ impl GrpcInferenceService for Grpc {
         unsupported(NO_SHARED_MEMORY)
     }
 
-    async fn trace_setting(&self, _: Request<proto::TraceSettingRequest>) -> Answer<proto::TraceSettingResponse> {
+    async fn trace_setting(
+        &self,
+        _: Request<proto::TraceSettingRequest>,
+    ) -> Answer<proto::TraceSettingResponse> {
         unsupported(NO_TRACE)
     }
 
-    async fn log_settings(&self, _: Request<proto::LogSettingsRequest>) -> Answer<proto::LogSettingsResponse> {
+    async fn log_settings(
+        &self,
+        _: Request<proto::LogSettingsRequest>,
+    ) -> Answer<proto::LogSettingsResponse> {
         unsupported(NO_LOGGING)
     }
 }

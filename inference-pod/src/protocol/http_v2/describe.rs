@@ -52,8 +52,11 @@ pub(super) fn config(config: &ModelConfig) -> Value {
         }
         value
     };
-    let parameters: BTreeMap<_, _> =
-        config.parameters.iter().map(|(key, value)| (key, json!({"string_value": value}))).collect();
+    let parameters: BTreeMap<_, _> = config
+        .parameters
+        .iter()
+        .map(|(key, value)| (key, json!({"string_value": value})))
+        .collect();
     let mut value = json!({
         "name": config.name,
         "platform": PLATFORM,
@@ -94,7 +97,10 @@ pub(super) fn index(states: &[VersionStatus]) -> Value {
 }
 
 pub(super) fn statistics(versions: &[Arc<ModelVersion>]) -> Value {
-    let all: Vec<_> = versions.iter().map(|version| model_statistics(version, &version.statistics.snapshot())).collect();
+    let all: Vec<_> = versions
+        .iter()
+        .map(|version| model_statistics(version, &version.statistics.snapshot()))
+        .collect();
     json!({"model_stats": all})
 }
 

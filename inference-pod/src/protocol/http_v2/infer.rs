@@ -64,10 +64,14 @@ impl Wanted {
 
 /// The length of the JSON part, if the request says that there is more than that.
 pub(super) fn json_length(headers: &HeaderMap) -> Result<Option<usize>> {
-    let Some(value) = headers.get(JSON_LENGTH_HEADER) else { return Ok(None) };
+    let Some(value) = headers.get(JSON_LENGTH_HEADER) else {
+        return Ok(None);
+    };
     let length = value.to_str().ok().and_then(|text| text.trim().parse().ok());
     length.map(Some).ok_or_else(|| {
-        InferenceError::invalid(format!("Unable to parse Inference-Header-Content-Length, got: {value:?}"))
+        InferenceError::invalid(format!(
+            "Unable to parse Inference-Header-Content-Length, got: {value:?}"
+        ))
     })
 }
 
@@ -88,14 +92,24 @@ pub(super) fn decode(
         )));
     }
     let mut binary = body.slice(length..);
-    let request: Request<'_> = serde_json::from_slice(&body[..length])
-        .map_err(|error| InferenceError::invalid(format!("failed to parse the request JSON buffer: {error}")))?;
-    let timeout = request_timeout(request.parameters.iter().map(|(name, value)| (name.as_str(), value)))?;
+    let request: Request<'_> = serde_json::from_slice(&body[..length]).map_err(|error| {
+        InferenceError::invalid(format!("failed to parse the request JSON buffer: {error}"))
+    })?;
+    let timeout = request_timeout(
+        request
+            .parameters
+            .iter()
+            .map(|(name, value)| (name.as_str(), value)),
+    )?;
     let by_default = match request.parameters.get("binary_data_output") {
         Some(value) => value.as_bool("binary_data_output")?,
         None => false,
     };
-    let inputs = request.inputs.iter().map(|input| decode_input(input, &mut binary)).collect::<Result<_>>()?;
+    let inputs = request
+        .inputs
+        .iter()
+        .map(|input| decode_input(input, &mut binary))
+        .collect::<Result<_>>()?;
     if !binary.is_empty() {
         return Err(InferenceError::invalid(format!(
             "unexpected additional input data for model '{}': {} bytes belong to no input",
@@ -113,23 +127,39 @@ pub(super) fn decode(
         }
     }
     let outputs = request.outputs.into_iter().map(|output| output.name).collect();
-    Ok((InferenceRequest { id: request.id, inputs, outputs, timeout }, Wanted { by_default, by_name }))
+    Ok((
+        InferenceRequest {
+            id: request.id,
+            inputs,
+            outputs,
+            timeout,
+        },
+        Wanted { by_default, by_name },
+    ))
 }
 
 fn decode_input(input: &Input<'_>, binary: &mut Bytes) -> Result<Tensor> {
     let name = &input.name;
-    let datatype = DataType::from_name(&input.datatype)
-        .ok_or_else(|| InferenceError::invalid(format!("invalid datatype '{}' for input '{name}'", input.datatype)))?;
+    let datatype = DataType::from_name(&input.datatype).ok_or_else(|| {
+        InferenceError::invalid(format!(
+            "invalid datatype '{}' for input '{name}'",
+            input.datatype
+        ))
+    })?;
     for parameter in input.parameters.keys() {
         check_tensor_parameter(name, parameter)?;
     }
     let count = element_count(name, &input.shape)?;
     let data = match (input.parameters.get("binary_data_size"), input.data) {
         (Some(_), Some(_)) => {
-            return Err(InferenceError::invalid(format!("input '{name}' has both 'data' and 'binary_data_size'")));
+            return Err(InferenceError::invalid(format!(
+                "input '{name}' has both 'data' and 'binary_data_size'"
+            )));
         }
         (None, None) => {
-            return Err(InferenceError::invalid(format!("input '{name}' must have 'data' or 'binary_data_size'")));
+            return Err(InferenceError::invalid(format!(
+                "input '{name}' must have 'data' or 'binary_data_size'"
+            )));
         }
         (Some(size), None) => {
             let size = usize::try_from(size.as_unsigned("binary_data_size")?).unwrap_or(usize::MAX);
@@ -170,11 +200,23 @@ fn raw_request(model: &ModelVersion, body: &Bytes) -> Result<(InferenceRequest, 
     }
     let rest = i64::try_from(elements).unwrap_or(i64::MAX) / fixed.max(1);
     let batch = (model.config.max_batch_size > 0).then_some(1);
-    let inner = input.dims.iter().map(|size| if *size == -1 { rest } else { *size });
+    let inner = input
+        .dims
+        .iter()
+        .map(|size| if *size == -1 { rest } else { *size });
     let shape = batch.into_iter().chain(inner).collect();
     let tensor = Tensor::new(input.name.clone(), input.datatype, shape, data)?;
-    let request = InferenceRequest { inputs: vec![tensor], ..InferenceRequest::default() };
-    Ok((request, Wanted { by_default: true, by_name: BTreeMap::new() }))
+    let request = InferenceRequest {
+        inputs: vec![tensor],
+        ..InferenceRequest::default()
+    };
+    Ok((
+        request,
+        Wanted {
+            by_default: true,
+            by_name: BTreeMap::new(),
+        },
+    ))
 }
 
 #[derive(Serialize)]
@@ -215,15 +257,29 @@ pub(super) fn encode(answer: &InferenceResponse, wanted: &Wanted) -> Result<Enco
     for output in &answer.outputs {
         let (parameters, data) = if wanted.binary(&output.name) {
             let bytes = binary_tensor::encode(&output.data);
-            let size = BinarySize { binary_data_size: bytes.len() };
+            let size = BinarySize {
+                binary_data_size: bytes.len(),
+            };
             binary.push(bytes);
             (Some(size), None)
         } else {
             json_tensor::check_expressible(&output.name, output.datatype, &output.data)?;
-            (None, Some(json_tensor::Written { datatype: output.datatype, data: &output.data }))
+            (
+                None,
+                Some(json_tensor::Written {
+                    datatype: output.datatype,
+                    data: &output.data,
+                }),
+            )
         };
         let datatype = output.datatype.name();
-        outputs.push(AnswerTensor { name: &output.name, datatype, shape: &output.shape, parameters, data });
+        outputs.push(AnswerTensor {
+            name: &output.name,
+            datatype,
+            shape: &output.shape,
+            parameters,
+            data,
+        });
     }
     let json = Answer {
         model_name: &answer.model,
@@ -231,10 +287,14 @@ pub(super) fn encode(answer: &InferenceResponse, wanted: &Wanted) -> Result<Enco
         id: &answer.id,
         outputs,
     };
-    let json = serde_json::to_vec(&json)
-        .map_err(|error| InferenceError::internal(format!("the answer cannot be written as JSON: {error}")))?;
+    let json = serde_json::to_vec(&json).map_err(|error| {
+        InferenceError::internal(format!("the answer cannot be written as JSON: {error}"))
+    })?;
     if binary.is_empty() {
-        return Ok(Encoded { body: json.into(), json_length: None });
+        return Ok(Encoded {
+            body: json.into(),
+            json_length: None,
+        });
     }
     let json_length = json.len();
     let mut body = BytesMut::with_capacity(json_length + binary.iter().map(Bytes::len).sum::<usize>());
@@ -242,7 +302,10 @@ pub(super) fn encode(answer: &InferenceResponse, wanted: &Wanted) -> Result<Enco
     for bytes in binary {
         body.extend_from_slice(&bytes);
     }
-    Ok(Encoded { body: body.freeze(), json_length: Some(json_length) })
+    Ok(Encoded {
+        body: body.freeze(),
+        json_length: Some(json_length),
+    })
 }
 
 impl IntoResponse for Encoded {

@@ -39,7 +39,10 @@ pub fn router(service: Arc<Service>) -> Router {
             .route(&format!("{model}/stats"), get(statistics))
             .route(&format!("{model}/infer"), post(infer));
     }
-    router.method_not_allowed_fallback(status::wrong_method).fallback(status::unknown_path).with_state(service)
+    router
+        .method_not_allowed_fallback(status::wrong_method)
+        .fallback(status::unknown_path)
+        .with_state(service)
 }
 
 #[derive(Deserialize)]
@@ -54,7 +57,9 @@ impl ModelPath {
     }
 
     fn version(&self) -> Result<Option<u64>> {
-        let Some(text) = &self.version else { return Ok(None) };
+        let Some(text) = &self.version else {
+            return Ok(None);
+        };
         text.parse().map(Some).map_err(|_| {
             InferenceError::invalid(format!("model version '{text}' should be an integral value > 0"))
         })
@@ -68,7 +73,11 @@ async fn server_metadata() -> impl IntoResponse {
         version: &'static str,
         extensions: [&'static str; EXTENSIONS.len()],
     }
-    Json(Metadata { name: SERVER_NAME, version: env!("CARGO_PKG_VERSION"), extensions: EXTENSIONS })
+    Json(Metadata {
+        name: SERVER_NAME,
+        version: env!("CARGO_PKG_VERSION"),
+        extensions: EXTENSIONS,
+    })
 }
 
 /// KServe's client reads the body, Triton's only the status.
@@ -80,14 +89,23 @@ async fn ready(State(service): Context) -> Response {
     if service.lifecycle.is_ready() {
         return Json(serde_json::json!({"live": true, "ready": true})).into_response();
     }
-    (StatusCode::BAD_REQUEST, Json(serde_json::json!({"live": true, "ready": false}))).into_response()
+    (
+        StatusCode::BAD_REQUEST,
+        Json(serde_json::json!({"live": true, "ready": false})),
+    )
+        .into_response()
 }
 
 async fn metadata(State(service): Context, Path(path): Path<ModelPath>) -> Result<Response> {
     let model = path.find(&service)?;
     let versions = match path.version {
         Some(_) => vec![model.version],
-        None => service.registry.versions(&path.model)?.iter().map(|version| version.version).collect(),
+        None => service
+            .registry
+            .versions(&path.model)?
+            .iter()
+            .map(|version| version.version)
+            .collect(),
     };
     Ok(Json(describe::metadata(&model, &versions)).into_response())
 }
@@ -95,7 +113,13 @@ async fn metadata(State(service): Context, Path(path): Path<ModelPath>) -> Resul
 async fn model_ready(State(service): Context, Path(path): Path<ModelPath>) -> Response {
     match path.find(&service) {
         Ok(model) => Json(serde_json::json!({"name": model.name, "ready": true})).into_response(),
-        Err(error) => (StatusCode::BAD_REQUEST, Json(status::ErrorBody { error: &error.message })).into_response(),
+        Err(error) => (
+            StatusCode::BAD_REQUEST,
+            Json(status::ErrorBody {
+                error: &error.message,
+            }),
+        )
+            .into_response(),
     }
 }
 
@@ -124,14 +148,17 @@ async fn repository_index(State(service): Context, body: Bytes) -> Result<Respon
     let request: Request = if body.is_empty() {
         Request::default()
     } else {
-        serde_json::from_slice(&body)
-            .map_err(|error| InferenceError::invalid(format!("failed to parse the request JSON buffer: {error}")))?
+        serde_json::from_slice(&body).map_err(|error| {
+            InferenceError::invalid(format!("failed to parse the request JSON buffer: {error}"))
+        })?
     };
     Ok(Json(describe::index(&index(&service, request.ready))).into_response())
 }
 
 async fn load_or_unload() -> InferenceError {
-    InferenceError::unsupported("explicit model load / unload is not allowed: this server follows its serving plan")
+    InferenceError::unsupported(
+        "explicit model load / unload is not allowed: this server follows its serving plan",
+    )
 }
 
 async fn infer(

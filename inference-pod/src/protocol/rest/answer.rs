@@ -11,7 +11,8 @@ use crate::tensor::{InferenceResponse, Tensor};
 /// What a model takes and answers.
 pub(super) fn describe(model: &ModelVersion, versions: &[u64]) -> Value {
     let tensors = |tensors: &[crate::configuration::TensorConfig]| -> Vec<Value> {
-        let shape = |tensor: &crate::configuration::TensorConfig| tensor.client_shape(model.config.max_batch_size);
+        let shape =
+            |tensor: &crate::configuration::TensorConfig| tensor.client_shape(model.config.max_batch_size);
         tensors
             .iter()
             .map(|tensor| json!({"name": tensor.name, "datatype": tensor.datatype.name(), "shape": shape(tensor)}))
@@ -34,10 +35,18 @@ pub(super) fn describe(model: &ModelVersion, versions: &[u64]) -> Value {
 /// One prediction for each row.
 pub(super) fn predictions(model: &ModelVersion, answer: &InferenceResponse) -> Result<Vec<Value>> {
     let batched = model.config.max_batch_size > 0;
-    let columns = answer.outputs.iter().map(|output| Ok((output, rows(output, batched)?)));
+    let columns = answer
+        .outputs
+        .iter()
+        .map(|output| Ok((output, rows(output, batched)?)));
     let columns: Vec<(&Tensor, Vec<Value>)> = columns.collect::<Result<_>>()?;
     let count = columns.first().map_or(0, |(_, rows)| rows.len());
-    let column = |name: &str| columns.iter().find(|(output, _)| output.name == name).map(|(_, rows)| rows.as_slice());
+    let column = |name: &str| {
+        columns
+            .iter()
+            .find(|(output, _)| output.name == name)
+            .map(|(_, rows)| rows.as_slice())
+    };
     let manifest = model.manifest.as_ref();
     match manifest.and_then(|manifest| manifest.task) {
         Some(Task::Classification) => {
@@ -50,7 +59,10 @@ pub(super) fn predictions(model: &ModelVersion, answer: &InferenceResponse) -> R
         }
         Some(Task::Regression) => {
             if let Some(values) = column("prediction") {
-                return Ok(values.iter().map(|value| json!({"value": scalar(value)})).collect());
+                return Ok(values
+                    .iter()
+                    .map(|value| json!({"value": scalar(value)}))
+                    .collect());
             }
         }
         None => {}
@@ -63,9 +75,17 @@ fn classification(manifest: &Manifest, label: &Value, probabilities: Option<&Val
     let class = manifest.class_values.iter().position(|value| value == label);
     let name = class.and_then(|class| manifest.class_labels.get(class));
     let mut prediction = Map::new();
-    prediction.insert("label".to_owned(), name.map_or_else(|| label.clone(), |name| json!(name)));
+    prediction.insert(
+        "label".to_owned(),
+        name.map_or_else(|| label.clone(), |name| json!(name)),
+    );
     if let Some(Value::Array(shares)) = probabilities {
-        let by_name: Map<_, _> = manifest.class_labels.iter().cloned().zip(shares.iter().cloned()).collect();
+        let by_name: Map<_, _> = manifest
+            .class_labels
+            .iter()
+            .cloned()
+            .zip(shares.iter().cloned())
+            .collect();
         prediction.insert("probabilities".to_owned(), Value::Object(by_name));
     }
     Value::Object(prediction)
@@ -73,7 +93,9 @@ fn classification(manifest: &Manifest, label: &Value, probabilities: Option<&Val
 
 /// Models that nobody described: every output by its name.
 fn by_output_name(columns: &[(&Tensor, Vec<Value>)], row: usize) -> Value {
-    let named = columns.iter().filter_map(|(output, rows)| Some((output.name.clone(), rows.get(row)?.clone())));
+    let named = columns
+        .iter()
+        .filter_map(|(output, rows)| Some((output.name.clone(), rows.get(row)?.clone())));
     Value::Object(named.collect())
 }
 
@@ -88,9 +110,14 @@ fn scalar(value: &Value) -> &Value {
 /// An output as one nested value for each row; as one row where the model has none.
 fn rows(output: &Tensor, batched: bool) -> Result<Vec<Value>> {
     json_tensor::check_expressible(&output.name, output.datatype, &output.data)?;
-    let written = json_tensor::Written { datatype: output.datatype, data: &output.data };
-    let flat = serde_json::to_value(written).map_err(|error| InferenceError::internal(error.to_string()))?;
-    let Value::Array(flat) = flat else { return Err(InferenceError::internal("a tensor was not written as a list")) };
+    let written = json_tensor::Written {
+        datatype: output.datatype,
+        data: &output.data,
+    };
+    // By way of text, in which an FP32 number has no more digits than it is worth.
+    let flat: Vec<Value> = serde_json::to_vec(&written)
+        .and_then(|text| serde_json::from_slice(&text))
+        .map_err(|error| InferenceError::internal(error.to_string()))?;
     let mut flat = flat.into_iter();
     if !batched {
         return Ok(vec![nest(&output.shape, &mut flat)]);

@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures::future::try_join_all;
 use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Service, body, status};
@@ -41,23 +41,44 @@ struct Request {
     instances: Vec<Value>,
 }
 
+#[derive(Serialize)]
+struct Predictions<'a> {
+    model: &'a str,
+    version: u64,
+    predictions: Vec<Value>,
+}
+
 async fn health(State(service): Context) -> Response {
     if service.lifecycle.is_ready() {
         return Json(json!({"status": "ready"})).into_response();
     }
-    let reason = if service.lifecycle.is_stopping() { "stopping" } else { "loading models" };
+    let reason = if service.lifecycle.is_stopping() {
+        "stopping"
+    } else {
+        "loading models"
+    };
     (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": reason}))).into_response()
 }
 
 async fn models(State(service): Context) -> impl IntoResponse {
-    let mut names: Vec<_> = service.registry.all().iter().map(|version| version.name.clone()).collect();
+    let mut names: Vec<_> = service
+        .registry
+        .all()
+        .iter()
+        .map(|version| version.name.clone())
+        .collect();
     names.dedup();
     Json(json!({"models": names}))
 }
 
 async fn model(State(service): Context, Path(name): Path<String>) -> Result<Response> {
     let model = service.registry.find(&name, None)?;
-    let versions: Vec<_> = service.registry.versions(&name)?.iter().map(|version| version.version).collect();
+    let versions: Vec<_> = service
+        .registry
+        .versions(&name)?
+        .iter()
+        .map(|version| version.version)
+        .collect();
     Ok(Json(answer::describe(&model, &versions)).into_response())
 }
 
@@ -70,7 +91,9 @@ async fn predict_by_verb(
 ) -> Result<Response> {
     match segment.strip_suffix(PREDICT) {
         Some(name) => predict(&service, name, &headers, body).await,
-        None => Err(InferenceError::not_found(format!("POST to /v1/models/{segment}{PREDICT} or /predict/{segment}"))),
+        None => Err(InferenceError::not_found(format!(
+            "POST to /v1/models/{segment}{PREDICT} or /predict/{segment}"
+        ))),
     }
 }
 
@@ -101,7 +124,12 @@ async fn predict(service: &Service, name: &str, headers: &HeaderMap, body: Body)
     for part in &answers {
         predictions.extend(answer::predictions(&model, part)?);
     }
-    Ok(Json(json!({"model": model.name, "version": model.version, "predictions": predictions})).into_response())
+    Ok(Json(Predictions {
+        model: &model.name,
+        version: model.version,
+        predictions,
+    })
+    .into_response())
 }
 
 /// Rows beyond the model's largest batch were cut into several requests; they wait in the queue together.

@@ -11,7 +11,9 @@ use crate::tensor::{DataType, InferenceRequest, Tensor, TensorData};
 /// Requests that together hold all rows, none larger than the model takes.
 pub(super) fn decode(model: &ModelVersion, instances: &[Value]) -> Result<Vec<InferenceRequest>> {
     if instances.is_empty() {
-        return Err(InferenceError::invalid("\"instances\" is empty: send at least one row"));
+        return Err(InferenceError::invalid(
+            "\"instances\" is empty: send at least one row",
+        ));
     }
     let config = &model.config;
     let chunk = match config.max_batch_size {
@@ -33,14 +35,20 @@ pub(super) fn decode(model: &ModelVersion, instances: &[Value]) -> Result<Vec<In
             }
             (_, inputs) => by_tensor_name(model, inputs, rows, first)?,
         };
-        requests.push(InferenceRequest { inputs: tensors, ..InferenceRequest::default() });
+        requests.push(InferenceRequest {
+            inputs: tensors,
+            ..InferenceRequest::default()
+        });
     }
     Ok(requests)
 }
 
 /// Names of the columns of the only input, where the publisher knew them.
 fn feature_names(model: &ModelVersion) -> Option<&[String]> {
-    let names = model.manifest.as_ref().map(|manifest| manifest.feature_names.as_slice())?;
+    let names = model
+        .manifest
+        .as_ref()
+        .map(|manifest| manifest.feature_names.as_slice())?;
     (!names.is_empty()).then_some(names)
 }
 
@@ -59,12 +67,24 @@ fn order_features(row: &Value, names: &[String], datatype: DataType, number: usi
     match row {
         Value::Object(fields) => {
             if let Some(stray) = fields.keys().find(|field| !names.contains(field)) {
-                return Err(wrong(number, format!("has an unknown field \"{stray}\"; its fields are {}", quoted(names))));
+                return Err(wrong(
+                    number,
+                    format!(
+                        "has an unknown field \"{stray}\"; its fields are {}",
+                        quoted(names)
+                    ),
+                ));
             }
             let values = names.iter().map(|name| match fields.get(name) {
                 Some(value) if is_value(value) => Ok(value.clone()),
-                Some(other) => Err(wrong(number, format!("field \"{name}\" must be {wanted}, not {other}"))),
-                None => Err(wrong(number, format!("lacks the field \"{name}\", which must be {wanted}"))),
+                Some(other) => Err(wrong(
+                    number,
+                    format!("field \"{name}\" must be {wanted}, not {other}"),
+                )),
+                None => Err(wrong(
+                    number,
+                    format!("lacks the field \"{name}\", which must be {wanted}"),
+                )),
             });
             Ok(Value::Array(values.collect::<Result<_>>()?))
         }
@@ -72,11 +92,19 @@ fn order_features(row: &Value, names: &[String], datatype: DataType, number: usi
             if values.len() != names.len() {
                 return Err(wrong(
                     number,
-                    format!("has {} values, but there are {} features: {}", values.len(), names.len(), quoted(names)),
+                    format!(
+                        "has {} values, but there are {} features: {}",
+                        values.len(),
+                        names.len(),
+                        quoted(names)
+                    ),
                 ));
             }
             match values.iter().zip(names).find(|(value, _)| !is_value(value)) {
-                Some((other, name)) => Err(wrong(number, format!("field \"{name}\" must be {wanted}, not {other}"))),
+                Some((other, name)) => Err(wrong(
+                    number,
+                    format!("field \"{name}\" must be {wanted}, not {other}"),
+                )),
                 None => Ok(row.clone()),
             }
         }
@@ -85,7 +113,12 @@ fn order_features(row: &Value, names: &[String], datatype: DataType, number: usi
 }
 
 /// Rows of a model whose features have no names: an object by input names, or the value itself for a single input.
-fn by_tensor_name(model: &ModelVersion, inputs: &[TensorConfig], rows: &[Value], first: usize) -> Result<Vec<Tensor>> {
+fn by_tensor_name(
+    model: &ModelVersion,
+    inputs: &[TensorConfig],
+    rows: &[Value],
+    first: usize,
+) -> Result<Vec<Tensor>> {
     let names: Vec<_> = inputs.iter().map(|input| input.name.clone()).collect();
     inputs
         .iter()
@@ -94,14 +127,23 @@ fn by_tensor_name(model: &ModelVersion, inputs: &[TensorConfig], rows: &[Value],
                 Value::Object(fields) => {
                     if let Some(stray) = fields.keys().find(|field| !names.contains(field)) {
                         let known = quoted(&names);
-                        return Err(wrong(first + offset, format!("has an unknown field \"{stray}\"; its fields are {known}")));
+                        return Err(wrong(
+                            first + offset,
+                            format!("has an unknown field \"{stray}\"; its fields are {known}"),
+                        ));
                     }
                     fields.get(&input.name).ok_or_else(|| {
-                        wrong(first + offset, format!("lacks the field \"{}\" of {}", input.name, input.datatype))
+                        wrong(
+                            first + offset,
+                            format!("lacks the field \"{}\" of {}", input.name, input.datatype),
+                        )
                     })
                 }
                 value if inputs.len() == 1 => Ok(value),
-                _ => Err(wrong(first + offset, format!("must be an object with the fields {}", quoted(&names)))),
+                _ => Err(wrong(
+                    first + offset,
+                    format!("must be an object with the fields {}", quoted(&names)),
+                )),
             });
             tensor(model, input, &values.collect::<Result<Vec<_>>>()?, first)
         })
@@ -121,12 +163,19 @@ fn tensor(model: &ModelVersion, input: &TensorConfig, rows: &[&Value], first: us
             shape = vec![1];
         }
         let fits = shape.len() == input.dims.len()
-            && input.dims.iter().zip(&shape).all(|(wanted, given)| *wanted == -1 || wanted == given);
+            && input
+                .dims
+                .iter()
+                .zip(&shape)
+                .all(|(wanted, given)| *wanted == -1 || wanted == given);
         if !fits || dims.as_ref().is_some_and(|dims| *dims != shape) {
             let wanted = dims.as_ref().unwrap_or(&input.dims);
             return Err(wrong(
                 first + offset,
-                format!("input \"{}\" must have shape {wanted:?}, not {shape:?}", input.name),
+                format!(
+                    "input \"{}\" must have shape {wanted:?}, not {shape:?}",
+                    input.name
+                ),
             ));
         }
         dims = Some(shape);
@@ -138,7 +187,11 @@ fn tensor(model: &ModelVersion, input: &TensorConfig, rows: &[&Value], first: us
         }
     }
     let rows = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-    let shape = batched.then_some(rows).into_iter().chain(dims.unwrap_or_default()).collect();
+    let shape = batched
+        .then_some(rows)
+        .into_iter()
+        .chain(dims.unwrap_or_default())
+        .collect();
     let data = match input.datatype {
         DataType::Bytes => TensorData::Strings(strings),
         _ => TensorData::Fixed(bytes.into()),
@@ -167,7 +220,15 @@ fn wrong(row: usize, what: String) -> InferenceError {
 
 fn quoted(names: &[String]) -> String {
     const SHOWN: usize = 40;
-    let shown: Vec<_> = names.iter().take(SHOWN).map(|name| format!("\"{name}\"")).collect();
-    let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
+    let shown: Vec<_> = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("\"{name}\""))
+        .collect();
+    let more = if names.len() > SHOWN {
+        format!(" and {} more", names.len() - SHOWN)
+    } else {
+        String::new()
+    };
     shown.join(", ") + &more
 }

@@ -1,0 +1,18 @@
+//! The real server, started as a process, asked by every protocol it speaks.
+//!
+//! The models are those of `tests/models`; ONNX Runtime is found as the server finds it (`ORT_DYLIB_PATH` or the cache).
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set up its world should stop there"
+)]
+
+mod bad_input;
+mod batching;
+mod grpc;
+mod http;
+mod object_store;
+mod publish;
+mod rest;
+mod serving_plan;
+mod shutdown;
+mod support;

@@ -1,0 +1,226 @@
+//! Following a serving plan: switching under load, and plans that cannot be carried out.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::support::{Repository, Server, client, eventually, publish_into};
+
+/// A plan file, replaced as the kubelet does: a link to another folder.
+struct Plan {
+    folder: tempfile::TempDir,
+}
+
+impl Plan {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("data/plan.json")
+    }
+
+    fn write(&self, text: &str) {
+        let content = self.folder.path().join(format!(
+            "..{}",
+            std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()
+        ));
+        std::fs::create_dir(&content).unwrap();
+        std::fs::write(content.join("plan.json"), text).unwrap();
+        let link = self.folder.path().join("new-link");
+        std::os::unix::fs::symlink(&content, &link).unwrap();
+        std::fs::rename(link, self.folder.path().join("data")).unwrap();
+    }
+
+    fn serve(&self, default: u64, versions: &[(u64, &str, u64)]) {
+        let versions: Vec<_> = versions
+            .iter()
+            .map(|(version, digest, weight)| json!({"version": version, "digest": digest, "weight": weight}))
+            .collect();
+        let model = json!({"name": "iris", "defaultVersion": default, "versions": versions});
+        self.write(&json!({"formatVersion": 1, "models": [model]}).to_string());
+    }
+}
+
+async fn wait_for(server: &Server, state: &str, versions: &[u64]) {
+    eventually(&format!("the plan to be {state}"), || async {
+        let plan = server.plan().await;
+        let ready: Vec<_> = plan["models"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|model| model["state"] == "READY")
+            .map(|model| model["version"].as_u64().unwrap())
+            .collect();
+        plan["state"] == state && ready == versions
+    })
+    .await;
+}
+
+fn start(repository: &Repository, plan: &Path) -> Server {
+    let plan = plan.display().to_string();
+    Server::start_unready(&repository.uri(), &["--serving-plan", &plan])
+}
+
+fn request() -> Value {
+    json!({"inputs": [{"name": "features", "shape": [1, 4], "datatype": "FP32", "data": [5.1, 3.5, 1.4, 0.2]}],
+           "outputs": [{"name": "probabilities"}]})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_are_switched_under_load_without_a_failed_request() {
+    let repository = Repository::new();
+    let first = publish_into(&repository, "iris", "iris", 1);
+    let second = publish_into(&repository, "iris_names", "iris", 2);
+    let plan = Plan::new();
+    plan.serve(1, &[(1, &first, 100)]);
+    let server = Arc::new(start(&repository, &plan.path()));
+    server.wait_until_ready().await;
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let answered = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let (server, stop, answered) = (Arc::clone(&server), Arc::clone(&stop), Arc::clone(&answered));
+            let client = client();
+            tokio::spawn(async move {
+                let url = format!("{}/v2/models/iris/infer", server.http);
+                while !stop.load(Ordering::SeqCst) {
+                    let answer = client.post(&url).json(&request()).send().await.unwrap();
+                    assert_eq!(answer.status(), 200);
+                    let answer: Value = answer.json().await.unwrap();
+                    let version: usize = answer["model_version"].as_str().unwrap().parse().unwrap();
+                    answered[version - 1].fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        })
+        .collect();
+    for round in 0..6 {
+        let (version, digest) = if round % 2 == 0 { (2, &second) } else { (1, &first) };
+        plan.serve(version, &[(version, digest, 100)]);
+        wait_for(&server, "Applied", &[version]).await;
+        let (_, answer) = server.infer("iris", &request()).await;
+        assert_eq!(
+            answer["model_version"],
+            version.to_string(),
+            "an applied plan is what answers"
+        );
+        assert!(server.is_ready().await);
+    }
+    stop.store(true, Ordering::SeqCst);
+    for client in clients {
+        client.await.unwrap();
+    }
+    let counts = [
+        answered[0].load(Ordering::SeqCst),
+        answered[1].load(Ordering::SeqCst),
+    ];
+    assert!(counts.iter().all(|count| *count > 50), "{counts:?}");
+    let unloaded = "model version is unloaded";
+    eventually("the old versions to be unloaded", || async {
+        server.log().matches(unloaded).count() == 6
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn weights_split_requests_that_name_no_version() {
+    let repository = Repository::new();
+    let first = publish_into(&repository, "iris", "iris", 1);
+    let second = publish_into(&repository, "iris_names", "iris", 2);
+    let plan = Plan::new();
+    plan.serve(1, &[(1, &first, 75), (2, &second, 25)]);
+    let server = start(&repository, &plan.path());
+    server.wait_until_ready().await;
+    let mut canary = 0;
+    for _ in 0..100 {
+        let (_, answer) = server.infer("iris", &request()).await;
+        canary += u32::from(answer["model_version"] == "2");
+    }
+    assert!((23..=27).contains(&canary), "{canary}");
+    let (_, answer) = server.infer("iris/versions/2", &request()).await;
+    assert_eq!(answer["model_version"], "2");
+}
+
+#[tokio::test]
+async fn a_plan_that_cannot_be_carried_out_leaves_what_served() {
+    let repository = Repository::new();
+    let first = publish_into(&repository, "iris", "iris", 1);
+    publish_into(&repository, "iris_names", "iris", 2);
+    let plan = Plan::new();
+    plan.serve(1, &[(1, &first, 100)]);
+    let server = start(&repository, &plan.path());
+    server.wait_until_ready().await;
+
+    plan.serve(2, &[(2, &first, 100)]);
+    wait_for(&server, "Failed", &[1]).await;
+    let status = server.plan().await;
+    assert!(
+        status["message"]
+            .as_str()
+            .unwrap()
+            .contains("version 2 of model iris cannot be loaded"),
+        "{status}"
+    );
+    assert!(
+        status["message"].as_str().unwrap().contains("expected sha256:"),
+        "{status}"
+    );
+
+    plan.serve(9, &[(9, &first, 100)]);
+    wait_for(&server, "Failed", &[1]).await;
+    plan.write("{\"formatVersion\": 1, \"models\": 5}");
+    eventually("the broken plan to be told", || async {
+        server.plan().await["message"]
+            .as_str()
+            .unwrap()
+            .contains("not valid")
+    })
+    .await;
+    let (status, answer) = server.infer("iris", &request()).await;
+    assert_eq!((status, &answer["model_version"]), (200, &json!("1")));
+    assert!(server.is_ready().await);
+
+    plan.serve(1, &[(1, &first, 100)]);
+    wait_for(&server, "Applied", &[1]).await;
+}
+
+#[tokio::test]
+async fn a_pod_waits_for_its_plan_and_for_its_models() {
+    let repository = Repository::new();
+    let plan = Plan::new();
+    let server = start(&repository, &plan.path());
+    let status = server.plan().await;
+    assert_eq!(
+        (&status["state"], &status["planSha256"]),
+        (&json!("Loading"), &json!(""))
+    );
+    assert!(!server.is_ready().await);
+    let live = client()
+        .get(format!("{}/v2/health/live", server.http))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(live.status(), 200);
+
+    // The plan names a version that is published only later.
+    let elsewhere = Repository::new();
+    let digest = publish_into(&elsewhere, "iris", "iris", 1);
+    plan.serve(1, &[(1, &digest, 100)]);
+    wait_for(&server, "Failed", &[]).await;
+    assert!(!server.is_ready().await);
+    publish_into(&repository, "iris", "iris", 1);
+    wait_for(&server, "Applied", &[1]).await;
+    assert!(server.is_ready().await);
+    let text = std::fs::read(plan.path()).unwrap();
+    let sha256 = aiops_inference_pod::models::serving_plan::plan_sha256(&text);
+    assert_eq!(server.plan().await["planSha256"], sha256);
+
+    plan.write(r#"{"formatVersion": 1, "models": []}"#);
+    wait_for(&server, "Applied", &[]).await;
+    assert_eq!(server.infer("iris", &request()).await.0, 404);
+}

@@ -1,0 +1,149 @@
+//! SIGTERM: unready at once, accepting for the drain delay, finishing what was accepted, ending with 0.
+
+use std::time::{Duration, Instant};
+
+use aiops_inference_pod::protocol::grpc_v2::proto;
+use futures::future::join_all;
+use serde_json::json;
+
+use crate::support::{Repository, Server, client};
+
+fn body() -> serde_json::Value {
+    json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1]}]})
+}
+
+fn slow_repository() -> Repository {
+    let repository = Repository::of(&["slow"]);
+    repository.config("slow", "max_batch_size: 1 dynamic_batching { }");
+    repository
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_in_flight_are_finished_in_every_protocol() {
+    let repository = slow_repository();
+    let mut server = Server::start(&repository.uri(), &[]).await;
+    let url = format!("{}/v2/models/slow/infer", server.http);
+    let rest = format!("{}/predict/slow", server.rest);
+    let grpc = server.grpc().await;
+    let requests: Vec<_> = (0..60)
+        .map(|index| {
+            let (url, rest, mut grpc) = (url.clone(), rest.clone(), grpc.clone());
+            tokio::spawn(async move {
+                match index % 3 {
+                    0 => client().post(url).json(&body()).send().await.unwrap().status() == 200,
+                    1 => {
+                        let rows = json!({"instances": [[1]]});
+                        client().post(rest).json(&rows).send().await.unwrap().status() == 200
+                    }
+                    _ => {
+                        let input = proto::model_infer_request::InferInputTensor {
+                            name: "x".into(),
+                            datatype: "FP32".into(),
+                            shape: vec![1, 1],
+                            ..Default::default()
+                        };
+                        let request = proto::ModelInferRequest {
+                            model_name: "slow".into(),
+                            inputs: vec![input],
+                            raw_input_contents: vec![vec![0; 4].into()],
+                            ..Default::default()
+                        };
+                        grpc.model_infer(request).await.is_ok()
+                    }
+                }
+            })
+        })
+        .collect();
+    let pending = "nv_inference_pending_request_count{model=\"slow\",version=\"1\"}";
+    crate::support::eventually("most requests to wait in the queue", || async {
+        server.metric(pending).await > 40.0
+    })
+    .await;
+    // Those that are not in the queue yet have been accepted a moment later.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.signal("TERM");
+    let answered = join_all(requests)
+        .await
+        .into_iter()
+        .filter(|ok| *ok.as_ref().unwrap())
+        .count();
+    assert_eq!(answered, 60);
+    let status = server.end().await;
+    assert_eq!(status.code(), Some(0), "{}", server.log());
+}
+
+#[tokio::test]
+async fn the_drain_delay_is_unready_but_serving() {
+    let repository = slow_repository();
+    let mut server = Server::start(&repository.uri(), &["--drain-delay-secs=2"]).await;
+    let start = Instant::now();
+    server.signal("TERM");
+    crate::support::eventually("readiness to end", || async { !server.is_ready().await }).await;
+    assert!(start.elapsed() < Duration::from_secs(1));
+    let url = format!("{}/v2/models/slow/infer", server.http);
+    while start.elapsed() < Duration::from_millis(1500) {
+        let answer = client().post(&url).json(&body()).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(
+            answer.headers()["connection"],
+            "close",
+            "clients are told to go elsewhere"
+        );
+    }
+    let health = client()
+        .get(format!("{}/health", server.rest))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(health.status(), 503);
+    assert_eq!(server.end().await.code(), Some(0));
+    assert!(start.elapsed() >= Duration::from_secs(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exit_timeout_ends_what_takes_too_long_and_says_so() {
+    let repository = slow_repository();
+    let mut server = Server::start(&repository.uri(), &["--exit-timeout-secs=1"]).await;
+    let url = format!("{}/v2/models/slow/infer", server.http);
+    let many: Vec<_> = (0..1000)
+        .map(|_| {
+            let url = url.clone();
+            tokio::spawn(async move {
+                client()
+                    .post(url)
+                    .json(&body())
+                    .send()
+                    .await
+                    .map(|answer| answer.status())
+            })
+        })
+        .collect();
+    let pending = "nv_inference_pending_request_count{model=\"slow\",version=\"1\"}";
+    crate::support::eventually("a long queue", || async { server.metric(pending).await > 500.0 }).await;
+    server.signal("TERM");
+    assert_eq!(server.end().await.code(), Some(1));
+    assert!(server.log().contains("--exit-timeout-secs"), "{}", server.log());
+    for request in many {
+        request.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let repository = slow_repository();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let output = crate::support::program()
+        .args([
+            "--model-repository",
+            &repository.uri(),
+            "--http-port=0",
+            "--grpc-port=0",
+            "--rest-address=127.0.0.1",
+        ])
+        .arg(format!("--rest-port={}", taken.local_addr().unwrap().port()))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(log.contains("--rest-port: cannot listen"), "{log}");
+}
