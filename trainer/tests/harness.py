@@ -76,9 +76,10 @@ def pod_environment(variables: Mapping[str, str]) -> Iterator[None]:
 class Commands:
     """`aiops-trainer` against one MLflow server."""
 
-    def __init__(self, tracking_uri: str, folder: Path) -> None:
+    def __init__(self, tracking_uri: str, folder: Path, patience_seconds: float = 2) -> None:
         self.tracking_uri = tracking_uri
         self.folder = folder
+        self.patience_seconds = patience_seconds
         self._count = 0
 
     def client(self) -> mlflow.MlflowClient:
@@ -94,7 +95,8 @@ class Commands:
         """Run one command; None is success."""
         self._count += 1
         termination_log = self.folder / f"termination-{self._count}"
-        parsed = argument_parser().parse_args([*arguments, f"--termination-log={termination_log}", "--patience=2"])
+        flags = [f"--termination-log={termination_log}", f"--patience={self.patience_seconds}"]
+        parsed = argument_parser().parse_args([*arguments, *flags])
         with pod_environment({"MLFLOW_TRACKING_URI": self.tracking_uri, **variables}):
             exit_code = execute(parsed)
         if exit_code == 0:

@@ -102,7 +102,7 @@ def test_several_numbers_a_row_are_refused(log_model: Log, commands: Commands, t
 class Echo(PythonModel):
     """A model of Python code alone."""
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+    def predict(self, context: Any, model_input: list[str], params: dict[str, Any] | None = None) -> list[str]:
         return model_input
 
 

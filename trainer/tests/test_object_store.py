@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from gate import Gate
 from harness import Commands, logged_dataset
 from sklearn.datasets import load_breast_cancer
 
@@ -80,6 +83,22 @@ def test_a_store_that_does_not_answer_is_tried_again(store: dict[str, str], comm
     failure = commands.training_failure(specification("s3://datasets/tumours/all.csv"), silent)
     assert (failure.exit_code, failure.reason) == (1, "DatasetUnreachable")
     assert "http://127.0.0.1:9" in failure.message
+
+
+def test_a_store_that_is_away_for_a_moment_is_waited_for(
+    store: dict[str, str], commands: Commands, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "aiops_trainer")
+    gate = Gate(int(store["AWS_ENDPOINT_URL_S3"].rpartition(":")[2]))
+    gate.close()
+    reopen = threading.Timer(1.0, gate.open)
+    reopen.start()
+    patient = Commands(commands.tracking_uri, tmp_path, patience_seconds=30)
+    through_gate = {**store, "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{gate.port}"}
+    run = patient.train(specification("s3://datasets/tumours/all.csv"), through_gate)
+    assert run.info.status == "FINISHED"
+    assert f"waiting for the object store http://127.0.0.1:{gate.port}" in caplog.text
+    gate.close()
 
 
 def test_an_endpoint_that_is_no_address_is_refused(store: dict[str, str], commands: Commands) -> None:
