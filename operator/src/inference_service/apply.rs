@@ -49,12 +49,18 @@ pub async fn apply(
 }
 
 /// Removes all children, those that send requests and change the number of pods first.
-pub async fn remove(validated: &ValidatedInferenceService, applier: &Applier<'_>) -> Result<(), Error> {
+pub async fn remove(
+    validated: &ValidatedInferenceService,
+    has_service_monitors: bool,
+    applier: &Applier<'_>,
+) -> Result<(), Error> {
     let name = validated.child_name();
     applier.delete::<HorizontalPodAutoscaler>(&name).await?;
     applier.delete::<Service>(&name).await?;
     applier.delete::<Deployment>(&name).await?;
-    applier.delete::<ServiceMonitor>(&name).await?;
+    if has_service_monitors {
+        applier.delete::<ServiceMonitor>(&name).await?;
+    }
     applier.delete::<PodDisruptionBudget>(&name).await?;
     applier
         .delete::<ConfigMap>(&validated.serving_plan_name())

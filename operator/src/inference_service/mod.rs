@@ -131,7 +131,7 @@ async fn advance(
     let applier = Applier::new(context, FIELD_MANAGER, service);
     if models.is_empty() {
         // Pods without a model would answer nothing; they start when the first model appears.
-        return apply::remove(validated, &applier).await; // network
+        return apply::remove(validated, observed.has_service_monitors, &applier).await; // network
     }
     let plan = RenderedPlan::of(&models);
     let replicas = replicas::to_apply(&validated.scale, observed.deployment.as_ref());

@@ -232,7 +232,7 @@ fn a_rollout_that_is_stuck_is_not_ready_although_the_old_pods_answer() {
     );
     let status = after(&least(), &facts, None);
     assert_eq!(condition(&status, "Ready").1, "PodsNotStarting");
-    assert!(condition(&status, "Ready").2.ends_with("; 1 pods answer"));
+    assert!(condition(&status, "Ready").2.ends_with("; 1 available meanwhile"));
     assert_eq!(condition(&status, "PlanApplied").0, ConditionStatus::True);
 }
 

@@ -91,12 +91,20 @@ pub fn plan_applied(served: &Served) -> Verdict {
     let failed = served.reports.iter().find_map(|report| {
         let answer = report.answer.as_ref().ok()?;
         let ours = answer.plan_sha256 == served.plan.sha256 && answer.state == PlanState::Failed;
-        ours.then(|| (&report.pod, failure(answer)))
+        ours.then(|| (report, failure(answer)))
     });
-    if let Some((pod, why)) = failed {
+    if let Some((report, why)) = failed {
+        let meanwhile = if report.ready {
+            "; what served before still does"
+        } else {
+            ""
+        };
         return Verdict::not(
             Reason::LoadFailed,
-            format!("pod {pod} cannot load the serving plan: {why}; what served before still does"),
+            format!(
+                "pod {} cannot load the serving plan: {why}{meanwhile}",
+                report.pod
+            ),
         );
     }
     let ready: Vec<&PodReport> = served.reports.iter().filter(|report| report.ready).collect();
@@ -216,7 +224,7 @@ pub fn available(served: &Served, scale: &Scale) -> Verdict {
         .next()
         .or_else(|| no_pod(deployment));
     let answering = if available > 0 {
-        format!("; {available} pods answer")
+        format!("; {available} available meanwhile")
     } else {
         String::new()
     };
@@ -225,8 +233,13 @@ pub fn available(served: &Served, scale: &Scale) -> Verdict {
         None => Verdict::not(
             Reason::Progressing,
             format!(
-                "{updated} of {} pods have the newest template, {available} are available",
-                desired(deployment)
+                "{available} of {} pods are available{}",
+                desired(deployment),
+                if updated == all {
+                    ""
+                } else {
+                    ", while pods of an older template are replaced"
+                }
             ),
         ),
     }
