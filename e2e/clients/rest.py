@@ -1,4 +1,4 @@
-"""Predictions over the REST front: rows in, labels and probabilities out, with nothing but Python's own library."""
+"""Predictions over the REST front: rows in, one prediction a row out, with nothing but Python's own library."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import json
 import urllib.error
 import urllib.request
 from typing import Any
-
-import numpy
 
 
 def predict(url: str, model: str, rows: list[list[float]]) -> dict[str, Any]:
@@ -22,13 +20,3 @@ def predict(url: str, model: str, rows: list[list[float]]) -> dict[str, Any]:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         raise RuntimeError(f"{request.full_url}: {error.code} {error.read()[:500].decode(errors='replace')}") from error
-
-
-def predict_rows(
-    url: str, model: str, rows: list[list[float]], classes: list[str]
-) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Labels, as positions in `classes`, and probabilities in the order of `classes`, of all rows."""
-    predictions = predict(url, model, rows)["predictions"]
-    labels = numpy.array([classes.index(prediction["label"]) for prediction in predictions])
-    probabilities = [[prediction["probabilities"][name] for name in classes] for prediction in predictions]
-    return labels, numpy.array(probabilities)

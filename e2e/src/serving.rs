@@ -122,4 +122,38 @@ impl Context {
         ));
         Ok(())
     }
+
+    /// Checks over every front that a model answers what scikit-learn's own, which the run logged, does.
+    pub async fn check_predictions(
+        &self,
+        service: &str,
+        model: &str,
+        dataset: &str,
+        run_id: &str,
+    ) -> Result<()> {
+        let mlflow = self.cluster.mlflow_address().await?;
+        let fronts = Fronts::of(&self.cluster, &self.namespace, service).await?;
+        let options = [
+            ("--mlflow", format!("http://{mlflow}")),
+            ("--run-id", run_id.to_owned()),
+            ("--dataset", dataset.to_owned()),
+            ("--model", model.to_owned()),
+            ("--http", fronts.http.to_string()),
+            ("--grpc", fronts.grpc.to_string()),
+            ("--rest", fronts.rest.to_string()),
+        ];
+        let arguments: Vec<&str> = options
+            .iter()
+            .flat_map(|(name, value)| [*name, value.as_str()])
+            .collect();
+        let checked = self
+            .programs
+            .python("check_predictions.py", &arguments, &[], None)
+            .await?;
+        self.progress.say(&format!(
+            "equal to scikit-learn's: {}",
+            String::from_utf8_lossy(&checked).trim()
+        ));
+        Ok(())
+    }
 }

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::specs;
 use crate::scenario::{Context, Ended, JOB, SOON};
-use crate::serving::Fronts;
 
 const VERSION: &str = "forest-1";
 
@@ -23,7 +22,9 @@ pub async fn run(context: &Context) -> Result<Ended> {
     approve(context).await?;
     check_registry(context).await?;
     context.until_serving("tumour", "tumour:1").await?;
-    check_predictions(context, &run_id).await?;
+    context
+        .check_predictions("tumour", "tumour", "breast-cancer", &run_id)
+        .await?;
     Ok(Ended::Passed)
 }
 
@@ -201,31 +202,5 @@ async fn check_registry(context: &Context) -> Result<()> {
     context
         .progress
         .say(&format!("MLflow's own client reads {registry}"));
-    Ok(())
-}
-
-async fn check_predictions(context: &Context, run_id: &str) -> Result<()> {
-    let mlflow = context.cluster.mlflow_address().await?;
-    let fronts = Fronts::of(&context.cluster, &context.namespace, "tumour").await?;
-    let options = [
-        ("--mlflow", format!("http://{mlflow}")),
-        ("--run-id", run_id.to_owned()),
-        ("--model", "tumour".to_owned()),
-        ("--http", fronts.http.to_string()),
-        ("--grpc", fronts.grpc.to_string()),
-        ("--rest", fronts.rest.to_string()),
-    ];
-    let arguments: Vec<&str> = options
-        .iter()
-        .flat_map(|(name, value)| [*name, value.as_str()])
-        .collect();
-    let checked = context
-        .programs
-        .python("check_predictions.py", &arguments, &[], None)
-        .await?;
-    context.progress.say(&format!(
-        "equal to scikit-learn's: {}",
-        String::from_utf8_lossy(&checked).trim()
-    ));
     Ok(())
 }

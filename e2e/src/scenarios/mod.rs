@@ -13,6 +13,7 @@ mod main_job;
 mod mlflow_away;
 mod object_store_away;
 mod promotion_under_load;
+mod regression;
 mod specs;
 mod waiting_service;
 
@@ -50,6 +51,11 @@ pub fn all() -> Vec<Scenario> {
             promotion_under_load,
             "promotion-under-load",
             "a service follows promotions and roll-backs without one failed request"
+        ),
+        scenario!(
+            regression,
+            "regression",
+            "a sample that predicts a number ends in the same predictions over every front"
         ),
         scenario!(deletion, "deletion", "deleting each kind leaves nothing behind"),
         scenario!(
