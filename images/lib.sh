@@ -49,6 +49,7 @@ archive_key() { basename "$1" .tar | grep -o '[0-9a-f]*$'; }
 prepare_storage() {
   local driver=vfs folder=$CACHE/containers
   if filesystem_takes_overlays "$folder"; then driver=overlay; fi
-  export CONTAINERS_STORAGE_CONF=$folder/storage.conf
+  export CONTAINERS_STORAGE_CONF=$folder/storage.conf CONTAINERS_CONF=$folder/containers.conf
+  printf '[network]\nnetwork_config_dir = "%s/networks"\n' "$folder" >"$CONTAINERS_CONF"
   printf '[storage]\ndriver = "%s"\nrunroot = "/run/aiops-images"\ngraphroot = "%s/%s"\n' "$driver" "$folder" "$driver" >"$CONTAINERS_STORAGE_CONF"
 }
