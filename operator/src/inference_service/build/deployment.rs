@@ -102,7 +102,13 @@ fn container(validated: &ValidatedInferenceService, configuration: &Configuratio
             format!("--model-repository={repository}"),
             format!("--serving-plan={PLAN_FOLDER}/{FILE}"),
         ]),
-        env: Some(object_store::variables(configuration)),
+        env: Some(
+            [
+                vec![object_store::variable("AIOPS_MODEL_CACHE", CACHE_FOLDER)],
+                object_store::variables(configuration),
+            ]
+            .concat(),
+        ),
         ports: Some(
             [HTTP, GRPC, METRICS, REST]
                 .map(|port| ContainerPort {
