@@ -153,3 +153,79 @@ async fn send_until(sender: Arc<Sender>, per_second: u32, mut stopped: oneshot::
     }
     while requests.join_next().await.is_some() {}
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that answers 200, but 503 to every tenth request; each connection carries one request.
+    async fn server_with_failures() -> Address {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::at(&listener.local_addr().unwrap().to_string());
+        tokio::spawn(async move {
+            for number in 1_u32.. {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let mut request = [0; 4096];
+                    let _ = connection.read(&mut request).await;
+                    let (status, body) = if number.is_multiple_of(10) {
+                        ("503 Service Unavailable", r#"{"error":"full"}"#)
+                    } else {
+                        ("200 OK", r#"{"model_version":"7","outputs":[{"data":[20.0]}]}"#)
+                    };
+                    let head = format!(
+                        "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                        body.len()
+                    );
+                    let _ = connection.write_all(format!("{head}{body}").as_bytes()).await;
+                });
+            }
+        });
+        address
+    }
+
+    async fn run_for(address: Address, time: Duration) -> Report {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let load = Load::start(address, "m", json!({}), 100).unwrap();
+        tokio::time::sleep(time).await;
+        load.stop().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_request_is_accounted_for() {
+        let report = run_for(server_with_failures().await, Duration::from_secs(1)).await;
+        let (answered, failed) = (report.answered(), report.failures.len() as u64);
+        assert!(
+            (50..=101).contains(&(answered + failed)),
+            "{answered} answered, {failed} failed"
+        );
+        assert_eq!(failed, (answered + failed) / 10);
+        assert!(report.failures[0].contains("503"), "{}", report.failures[0]);
+        assert_eq!(
+            report.answers.keys().next().unwrap(),
+            &("7".to_owned(), "20".to_owned())
+        );
+        assert!(
+            report
+                .require_no_failure(1)
+                .unwrap_err()
+                .to_string()
+                .contains("requests failed")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_service_that_is_gone_is_a_failure() {
+        let report = run_for(Address::at("127.0.0.1:1"), Duration::from_millis(200)).await;
+        assert!(!report.failures.is_empty() && report.answered() == 0);
+    }
+
+    #[test]
+    fn no_load_proves_nothing() {
+        assert!(Report::default().require_no_failure(1).is_err());
+    }
+}

@@ -18,7 +18,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Address {
     text: String,
-    _forward: Option<Arc<Forward>>,
+    forward: Option<Arc<Forward>>,
 }
 
 impl fmt::Display for Address {
@@ -28,9 +28,17 @@ impl fmt::Display for Address {
 }
 
 impl Address {
+    /// An address that nobody needs to forward.
+    pub fn at(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            forward: None,
+        }
+    }
+
     /// Whether this process forwards the port: then the address ends with it.
     pub fn is_forwarded(&self) -> bool {
-        self._forward.is_some()
+        self.forward.is_some()
     }
 }
 
@@ -68,10 +76,7 @@ pub async fn direct(client: &Client, namespace: &str, service: &str, port: u16) 
         .and_then(|spec| spec.cluster_ip)
         .filter(|address| address != "None")
         .with_context(|| format!("Service {namespace}/{service} has no cluster IP"))?;
-    Ok(Address {
-        text: format!("{address}:{port}"),
-        _forward: None,
-    })
+    Ok(Address::at(&format!("{address}:{port}")))
 }
 
 /// A port of this machine that is forwarded to a ready pod of the Service, chosen anew for each connection.
@@ -95,7 +100,7 @@ pub async fn forward(client: &Client, namespace: &str, service: &str, port: u16)
     });
     Ok(Address {
         text,
-        _forward: Some(Arc::new(Forward(task))),
+        forward: Some(Arc::new(Forward(task))),
     })
 }
 
