@@ -326,12 +326,20 @@ names! {
         DatasetEmpty,
         /// The file has no column of the target's name.
         UnknownTargetColumn,
+        /// The file cannot be read as a table.
+        InvalidDataset,
         /// A column holds text where numbers belong.
         NonNumericColumn,
         /// A column holds missing values.
         MissingValues,
         /// The estimator does not take a parameter or its value, or does not fit the target.
         InvalidParameter,
+        /// MLflow does not know the run any more.
+        RunNotFound,
+        /// MLflow does not answer the trainer.
+        MLflowUnreachable,
+        /// The trainer was told to stop before it was done.
+        Interrupted,
         /// The training ended with an error.
         TrainingFailed,
         /// The trainer's container ended without saying why.

@@ -5,7 +5,7 @@ use k8s_openapi::api::batch::v1::{
     PodFailurePolicyRule,
 };
 
-use crate::framework::job_outcome::{EXIT_FINAL, EXIT_KILLED};
+use crate::framework::job_outcome::EXIT_FINAL;
 
 /// A node that goes away does not count as a failure; an error that would repeat itself is not tried again.
 #[must_use]
@@ -23,7 +23,7 @@ pub fn failure_policy() -> PodFailurePolicy {
         on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
             container_name: None,
             operator: "In".into(),
-            values: vec![EXIT_FINAL, EXIT_KILLED],
+            values: vec![EXIT_FINAL],
         }),
         ..PodFailurePolicyRule::default()
     };

@@ -131,7 +131,17 @@ fn trained(progress: &Progress, error: Option<&Error>) -> Verdict {
             )
         }
         Some(Training::Failed(failure)) => {
-            Verdict::new(ConditionStatus::False, failure_reason(failure), &failure.message)
+            let reason = failure_reason(failure);
+            let remedy = if reason == Reason::OutOfMemory {
+                "; raise spec.resources.limits.memory in a new Experiment"
+            } else {
+                ""
+            };
+            Verdict::new(
+                ConditionStatus::False,
+                reason,
+                format!("{}{remedy}", failure.message),
+            )
         }
         None => error.map_or_else(|| Verdict::waiting("MLflow"), interrupted),
     }

@@ -9,7 +9,7 @@ use super::pod_trouble::{containers, pod_trouble};
 /// The exit code of a container whose error the same input would give again (docs/interfaces.md).
 pub const EXIT_FINAL: i32 = 2;
 /// The exit code of a process that was killed, by the kernel at its memory limit as a rule.
-pub const EXIT_KILLED: i32 = 137;
+const EXIT_KILLED: i32 = 137;
 
 /// How a Job stands.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -131,9 +131,7 @@ fn container_failure(container: &str, terminated: &ContainerStateTerminated, pod
         let limit = memory_limit(pod, container).unwrap_or_else(|| "the node's memory".into());
         return Failure {
             reason: "OutOfMemory".into(),
-            message: format!(
-                "container {container} was killed at its memory limit ({limit}): raise spec.resources.limits.memory, or use less data"
-            ),
+            message: format!("container {container} was killed at its memory limit ({limit})"),
         };
     }
     let text = terminated.message.as_deref().unwrap_or_default().trim();
