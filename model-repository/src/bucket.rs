@@ -20,10 +20,11 @@ const REGION_WITHOUT_CONSTRAINT: &str = "us-east-1";
 pub async fn create_bucket(bucket: &str, patience: Duration) -> Result<()> {
     let settings = S3Settings::from_environment()?;
     let store = S3Store::new(&settings, bucket.to_owned(), String::new())?;
-    let constraint = (settings.region != REGION_WITHOUT_CONSTRAINT && settings.endpoint.is_none()).then(|| {
-        CreateBucketConfiguration::builder()
-            .location_constraint(BucketLocationConstraint::from(settings.region.as_str()))
-            .build()
-    });
+    let constraint =
+        (settings.region != REGION_WITHOUT_CONSTRAINT && settings.endpoint.is_none()).then(|| {
+            CreateBucketConfiguration::builder()
+                .location_constraint(BucketLocationConstraint::from(settings.region.as_str()))
+                .build()
+        });
     with_patience(patience, || store.ensure_bucket(constraint.clone())).await
 }

@@ -28,6 +28,19 @@ fn in_folder(path: &Path) -> Repository {
     Repository::open_with(Location::Folder(path.to_owned()), None).unwrap()
 }
 
+async fn put(minio: &Minio, key: &str, content: &[u8]) {
+    let body = content.to_vec().into();
+    minio
+        .client()
+        .put_object()
+        .bucket("models")
+        .key(key)
+        .body(body)
+        .send()
+        .await
+        .unwrap();
+}
+
 /// A version's files in a new folder, and its manifest.
 async fn version(number: u64, model_bytes: &[u8]) -> (tempfile::TempDir, Manifest) {
     let folder = tempfile::tempdir().unwrap();
@@ -186,7 +199,7 @@ async fn a_fetched_version_is_cached_and_checked_again() {
         b"the model"
     );
 
-    minio.put("tumour/1/model.onnx", b"something else").await;
+    put(&minio, "tumour/1/model.onnx", b"something else").await;
     std::fs::remove_dir_all(&repaired.folder).unwrap();
     let error = repository
         .fetch("tumour", 1, None, cache.path())
@@ -204,8 +217,8 @@ async fn a_fetched_version_is_cached_and_checked_again() {
 async fn a_version_being_published_is_not_seen_and_what_a_dead_publisher_left_is_replaced() {
     let minio = Minio::start().await;
     let repository = s3(&minio, "s3://models");
-    minio.put("tumour/1/config.pbtxt", b"half a").await;
-    minio.put("tumour/1/model.onnx", b"publication").await;
+    put(&minio, "tumour/1/config.pbtxt", b"half a").await;
+    put(&minio, "tumour/1/model.onnx", b"publication").await;
     assert_eq!(repository.versions("tumour").await.unwrap(), [0; 0]);
     let (folder, manifest) = version(1, b"whole").await;
     assert_eq!(
@@ -224,10 +237,10 @@ async fn a_version_being_published_is_not_seen_and_what_a_dead_publisher_left_is
 async fn a_plain_triton_repository_is_read_as_it_is() {
     let minio = Minio::start().await;
     let repository = s3(&minio, "s3://models/plain");
-    minio.put("plain/dense/config.pbtxt", b"max_batch_size: 0").await;
-    minio.put("plain/dense/3/model.onnx", b"graph").await;
-    minio.put("plain/dense/3/weights/part.bin", b"weights").await;
-    minio.put("plain/dense/notes/readme.txt", b"no version").await;
+    put(&minio, "plain/dense/config.pbtxt", b"max_batch_size: 0").await;
+    put(&minio, "plain/dense/3/model.onnx", b"graph").await;
+    put(&minio, "plain/dense/3/weights/part.bin", b"weights").await;
+    put(&minio, "plain/dense/notes/readme.txt", b"no version").await;
     assert_eq!(repository.models().await.unwrap(), ["dense"]);
     assert_eq!(repository.versions("dense").await.unwrap(), [3]);
     let cache = tempfile::tempdir().unwrap();

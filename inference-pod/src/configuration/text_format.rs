@@ -99,7 +99,7 @@ impl Parser {
                 }
                 Some(Token::Symbol(symbol)) if Some(symbol) == end => return Ok(message),
                 Some(Token::Word(name)) if is_identifier(&name) => {
-                    self.field(&name, line, depth, &mut message)?
+                    self.field(&name, line, depth, &mut message)?;
                 }
                 Some(token) => {
                     return Err(error_at(
@@ -230,7 +230,7 @@ fn tokenize(text: &str) -> Result<Vec<(Token, usize)>, ConfigError> {
             character if character.is_whitespace() => {}
             '#' => while characters.next_if(|next| *next != '\n').is_some() {},
             '{' | '}' | '[' | ']' | '<' | '>' | ':' | ',' | ';' | '-' => {
-                tokens.push((Token::Symbol(character), line))
+                tokens.push((Token::Symbol(character), line));
             }
             '"' | '\'' => tokens.push((Token::String(quoted(character, &mut characters, line)?), line)),
             character if character.is_ascii_alphanumeric() || character == '_' || character == '.' => {

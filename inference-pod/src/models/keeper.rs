@@ -4,13 +4,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio_util::task::AbortOnDropHandle;
 
 use super::loader::Loader;
 use super::registry::{Registry, ServedModel, State, VersionStatus};
+use super::scan::scan;
 use super::serving_plan::{ModelTarget, Target, VersionTarget, plan_sha256};
+use super::unload::unload;
 use super::version::ModelVersion;
 use crate::lifecycle::Lifecycle;
 
@@ -109,7 +111,7 @@ impl Keeper {
                 }
                 // A mounted volume may be between two contents; what was read last stays in force.
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "the serving plan cannot be read")
+                    tracing::warn!(path = %path.display(), %error, "the serving plan cannot be read");
                 }
             }
         }
@@ -120,7 +122,7 @@ impl Keeper {
         let mut pause = FIRST_PAUSE;
         loop {
             self.set_status("", PlanState::Loading, "");
-            let failure = match self.scan().await {
+            let failure = match scan(&self.loader.repository).await {
                 Ok(target) => match self.apply(&target).await {
                     Ok(()) => return Ok(()),
                     Err(failure) => failure,
@@ -329,47 +331,6 @@ impl Keeper {
         }
     }
 
-    async fn scan(&self) -> Result<Target, aiops_model_repository::RepositoryError> {
-        let repository = &self.loader.repository;
-        let mut models = Vec::new();
-        for name in repository.models().await? {
-            let available = repository.versions(&name).await?;
-            let Some(highest) = available.last().copied() else {
-                continue;
-            };
-            let config = repository.config(&name, highest).await?;
-            // A configuration that cannot be read is an error of the load, which names it; here it chooses nothing.
-            let policy = config
-                .and_then(|text| crate::configuration::read(&text).ok())
-                .unwrap_or_default()
-                .version_policy;
-            let versions: Vec<_> = policy
-                .choose(&available)
-                .into_iter()
-                .map(|version| VersionTarget {
-                    version,
-                    digest: None,
-                    weight: 0,
-                })
-                .collect();
-            match versions.last() {
-                Some(last) => models.push(ModelTarget {
-                    name,
-                    default_version: last.version,
-                    versions,
-                }),
-                None => tracing::warn!(
-                    model = name,
-                    "none of its versions is chosen by its version_policy"
-                ),
-            }
-        }
-        Ok(Target {
-            plan_sha256: String::new(),
-            models,
-        })
-    }
-
     fn set_status(&self, plan_sha256: &str, state: PlanState, message: &str) {
         let status = PlanStatus {
             plan_sha256: plan_sha256.to_owned(),
@@ -388,38 +349,4 @@ impl Keeper {
             reason: reason.to_owned(),
         });
     }
-}
-
-/// Waits until nobody asks a version any more, frees it, and removes its files from the cache.
-async fn unload(mut old: Arc<ModelVersion>, registry: Arc<Registry>, folder: Option<PathBuf>) {
-    let start = Instant::now();
-    let unloaded = loop {
-        // Requests hold the version while they run, and give it back when they are answered.
-        match Arc::try_unwrap(old) {
-            Ok(mut version) => break (version.name.clone(), version.version, version.unloaded()),
-            Err(shared) => old = shared,
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
-    let (name, version, finished) = unloaded;
-    finished.await;
-    registry.retain_states(|status| {
-        status.state != State::Unloading || status.model != name || status.version != version
-    });
-    // It may be wanted again meanwhile; then its files are, too.
-    let is_wanted = registry
-        .states()
-        .iter()
-        .any(|status| status.model == name && status.version == version);
-    if let Some(folder) = folder.filter(|_| !is_wanted)
-        && let Err(error) = tokio::fs::remove_dir_all(&folder).await
-    {
-        tracing::warn!(folder = %folder.display(), %error, "files of an unloaded version stay in the cache");
-    }
-    tracing::info!(
-        model = name,
-        version,
-        seconds = start.elapsed().as_secs_f64(),
-        "model version is unloaded"
-    );
 }

@@ -3,7 +3,9 @@
 mod keeper;
 mod loader;
 mod registry;
+mod scan;
 pub mod serving_plan;
+mod unload;
 mod validate;
 mod version;
 

@@ -77,7 +77,7 @@ impl Elements {
         match self.datatype {
             DataType::Fp64 => self.bytes.extend_from_slice(&value.to_le_bytes()),
             DataType::Fp32 if (value as f32).is_finite() => {
-                self.bytes.extend_from_slice(&(value as f32).to_le_bytes())
+                self.bytes.extend_from_slice(&(value as f32).to_le_bytes());
             }
             datatype => return Err(format!("{value} does not fit {datatype}")),
         }

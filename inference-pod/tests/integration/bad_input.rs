@@ -301,7 +301,7 @@ async fn models_that_cannot_be_served_end_the_server_with_a_reason_or_leave_the_
                 repository.config(
                     "broken",
                     "max_batch_size: 4\ninput { name: \"w\" data_type: TYPE_FP32 dims: 4 }",
-                )
+                );
             },
             "input 'w' is not in the graph",
         ),

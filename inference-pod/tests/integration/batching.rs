@@ -1,12 +1,14 @@
 //! Requests that are put together are answered as if each had come alone.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-use crate::support::{Repository, Server};
+use crate::support::{Repository, Server, eventually};
 
 /// Two rows of `every_datatype`'s kind: a mix of shapes and types that must not get into each other's batches.
 fn request(rows: usize, width: usize, seed: i64) -> Value {
@@ -138,7 +140,8 @@ async fn a_full_queue_refuses_at_once_and_says_when_to_come_back() {
     let server = Server::start(&repository.uri(), &[]).await;
     let body = json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1]}]});
     let url = format!("{}/v2/models/slow/infer", server.http);
-    let answers = join_all((0..30).map(|_| crate::support::client().post(&url).json(&body).send())).await;
+    let client = crate::support::client();
+    let answers = join_all((0..30).map(|_| client.post(&url).json(&body).send())).await;
     let mut refused = 0;
     for answer in answers {
         let answer = answer.unwrap();
@@ -158,33 +161,30 @@ async fn a_full_queue_refuses_at_once_and_says_when_to_come_back() {
     assert_eq!(server.metric(rejected).await, f64::from(refused));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_whose_client_left_is_not_run() {
     let repository = Repository::of(&["slow"]);
     repository.config("slow", "max_batch_size: 1 dynamic_batching { }");
     let server = Server::start(&repository.uri(), &[]).await;
     let body = json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1]}]});
     let url = format!("{}/v2/models/slow/infer", server.http);
-    let impatient = (0..20).map(|_| {
-        crate::support::client()
-            .post(&url)
-            .json(&body)
-            .timeout(std::time::Duration::from_millis(60))
-            .send()
-    });
-    let answered = join_all(impatient)
-        .await
-        .into_iter()
-        .filter(Result::is_ok)
-        .count();
-    assert!(answered < 20, "the model is not slow enough for this test");
+    let client = crate::support::client();
+    let send = || {
+        let request = client.post(&url).json(&body);
+        tokio::spawn(async move { request.send().await.unwrap().status().as_u16() })
+    };
+    let pending = || server.metric("nv_inference_pending_request_count{model=\"slow\",version=\"1\"}");
+    let patient: Vec<_> = (0..100).map(|_| send()).collect();
+    eventually("a queue to form", || async { pending().await > 50.0 }).await;
+    let leaving: Vec<_> = (0..20).map(|_| send()).collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for request in leaving {
+        request.abort();
+    }
+    for request in patient {
+        assert_eq!(request.await.unwrap(), 200);
+    }
+    eventually("the queue to be empty", || async { pending().await == 0.0 }).await;
     let canceled = "nv_inference_request_failure{model=\"slow\",version=\"1\",reason=\"CANCELED\"}";
-    crate::support::eventually("the queue to be empty", || async {
-        server
-            .metric("nv_inference_pending_request_count{model=\"slow\",version=\"1\"}")
-            .await
-            == 0.0
-    })
-    .await;
     assert!(server.metric(canceled).await > 0.0);
 }

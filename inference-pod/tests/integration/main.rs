@@ -3,6 +3,7 @@
 //! The models are those of `tests/models`; ONNX Runtime is found as the server finds it (`ORT_DYLIB_PATH` or the cache).
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "a test that cannot set up its world should stop there"
 )]
 

@@ -148,7 +148,7 @@ fn a_model_that_differs_from_its_original_is_not_published() {
     let repository = Repository::new();
     let input = converted("diabetes");
     let bytes = std::fs::read(input.path().join("samples.safetensors")).unwrap();
-    let mut changed = bytes.clone();
+    let mut changed = bytes;
     let last = changed.len() - 1;
     changed[last] ^= 0x7f;
     for byte in changed.iter_mut().rev().take(8 * 20) {

@@ -24,16 +24,16 @@ async fn requests_in_flight_are_finished_in_every_protocol() {
     let mut server = Server::start(&repository.uri(), &[]).await;
     let url = format!("{}/v2/models/slow/infer", server.http);
     let rest = format!("{}/predict/slow", server.rest);
-    let grpc = server.grpc().await;
+    let (client, grpc) = (client(), server.grpc().await);
     let requests: Vec<_> = (0..60)
         .map(|index| {
-            let (url, rest, mut grpc) = (url.clone(), rest.clone(), grpc.clone());
+            let (url, rest, client, mut grpc) = (url.clone(), rest.clone(), client.clone(), grpc.clone());
             tokio::spawn(async move {
                 match index % 3 {
-                    0 => client().post(url).json(&body()).send().await.unwrap().status() == 200,
+                    0 => client.post(url).json(&body()).send().await.unwrap().status() == 200,
                     1 => {
                         let rows = json!({"instances": [[1]]});
-                        client().post(rest).json(&rows).send().await.unwrap().status() == 200
+                        client.post(rest).json(&rows).send().await.unwrap().status() == 200
                     }
                     _ => {
                         let input = proto::model_infer_request::InferInputTensor {
@@ -105,11 +105,12 @@ async fn the_exit_timeout_ends_what_takes_too_long_and_says_so() {
     let repository = slow_repository();
     let mut server = Server::start(&repository.uri(), &["--exit-timeout-secs=1"]).await;
     let url = format!("{}/v2/models/slow/infer", server.http);
+    let client = client();
     let many: Vec<_> = (0..1000)
         .map(|_| {
-            let url = url.clone();
+            let (client, url) = (client.clone(), url.clone());
             tokio::spawn(async move {
-                client()
+                client
                     .post(url)
                     .json(&body())
                     .send()

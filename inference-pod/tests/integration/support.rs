@@ -243,7 +243,7 @@ pub fn client() -> reqwest::Client {
     PROVIDER.call_once(|| {
         rustls::crypto::ring::default_provider()
             .install_default()
-            .unwrap()
+            .unwrap();
     });
     reqwest::Client::new()
 }

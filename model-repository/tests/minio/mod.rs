@@ -113,18 +113,6 @@ impl Minio {
             .build();
         Client::from_conf(config)
     }
-
-    pub async fn put(&self, key: &str, content: &[u8]) {
-        let body = content.to_vec().into();
-        self.client()
-            .put_object()
-            .bucket("models")
-            .key(key)
-            .body(body)
-            .send()
-            .await
-            .unwrap();
-    }
 }
 
 impl Drop for Minio {

@@ -205,7 +205,7 @@ mod tests {
             Some(Bytes::from_static(&[0; 4])),
         );
         assert!(both.unwrap_err().message.contains("must not be specified"));
-        assert!(tensor(input("FP32", &[2], Some(contents.clone())), None).is_err());
+        assert!(tensor(input("FP32", &[2], Some(contents)), None).is_err());
         assert!(
             tensor(input("FP16", &[1], None), None)
                 .unwrap_err()

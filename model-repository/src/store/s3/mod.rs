@@ -182,7 +182,11 @@ impl S3Store {
             Err(error) if status(&error) == Some(404) => {}
             Err(error) => return Err(self.failure("", &error)),
         }
-        let request = self.client.create_bucket().bucket(&self.bucket).set_create_bucket_configuration(location);
+        let request = self
+            .client
+            .create_bucket()
+            .bucket(&self.bucket)
+            .set_create_bucket_configuration(location);
         match request.send().await {
             Ok(_) => Ok(()),
             // Somebody was faster.
