@@ -20,7 +20,7 @@ export RELEASE_NAMESPACE ?= aiops
 IMAGES := operator inference-pod trainer mlflow postgresql minio
 CLUSTER_IMAGES := pause coredns metrics-server
 CARGO_DENY := 0.20.2
-SHELL_FILES := git ls-files -z | xargs -0 grep -lIE '^\#!.*\bbash\b|^\# shellcheck shell=bash'
+SHELL_FILES := git ls-files -z ':!*.md' | xargs -0 grep -lIE '^\#!.*\bbash\b|^\# shellcheck shell=bash'
 
 .PHONY: help
 help:
