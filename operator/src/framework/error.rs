@@ -8,7 +8,7 @@ use aiops_mlflow_client::ErrorKind as MlflowErrorKind;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A call to the Kubernetes API failed.
-    #[error("unable to {action}: {source}")]
+    #[error("unable to {action}: {}", said(.source))]
     Kubernetes {
         /// What was tried, such as `apply Job team/forest-train`.
         action: String,
@@ -83,6 +83,14 @@ impl Error {
     }
 }
 
+/// What the client says, for people: of an answer of the API server its sentence, without the structure around it.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// Names the action that a call to the Kubernetes API was part of.
 pub trait DuringAction<T> {
     /// Adds `action` to the error.
@@ -98,5 +106,22 @@ impl<T> DuringAction<T> for Result<T, kube::Error> {
             action: action(),
             source,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_api_server_refuses_is_told_in_its_own_sentence() {
+        let status =
+            kube::core::Status::failure("spec.replicas: must not be negative", "Invalid").with_code(422);
+        let refused: Result<(), kube::Error> = Err(kube::Error::Api(status.boxed()));
+        let error = refused.during(|| "apply Deployment team/x".into()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "unable to apply Deployment team/x: spec.replicas: must not be negative"
+        );
     }
 }

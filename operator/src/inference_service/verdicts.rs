@@ -111,11 +111,6 @@ pub fn plan_applied(served: &Served) -> Verdict {
     if ready.is_empty() {
         return match served.reports.iter().find_map(|report| at_work(report, served)) {
             Some(loading) => Verdict::not(Reason::Loading, loading),
-            None if desired(&served.deployment) == 0 => Verdict::new(
-                ConditionStatus::Unknown,
-                Reason::ScaledToZero,
-                "no pod is there to serve the plan",
-            ),
             None => Verdict::waiting("a pod to start"),
         };
     }
