@@ -7,7 +7,9 @@ use tokio::fs;
 use crate::digest::Digest;
 use crate::error::{RepositoryError, Result};
 use crate::location::Location;
-use crate::manifest::{MANIFEST_FILE, Manifest, ManifestFile, check_file_path, check_model_name};
+use crate::manifest::{
+    CONFIG_FILE, MANIFEST_FILE, Manifest, ManifestFile, check_file_path, check_model_name,
+};
 use crate::repository::Repository;
 use crate::retry::with_patience;
 
@@ -38,6 +40,11 @@ impl Repository {
     ) -> Result<LocalVersion> {
         check_model_name(model)?;
         let what = format!("version {version} of model {model} in {}", self.location);
+        if let (Location::S3 { .. }, Some(expected)) = (&self.location, expected)
+            && let Some(local) = cached(cache, model, version, expected).await
+        {
+            return Ok(local);
+        }
         let manifest = self.manifest(model, version).await?;
         if manifest.is_none() && !self.versions(model).await?.contains(&version) {
             return Err(RepositoryError::NotFound { what });
@@ -149,6 +156,13 @@ impl Repository {
         if let Some(expected) = expected.filter(|expected| **expected != digest) {
             return Err(mismatch(self.store.describe(version_folder), expected, &digest));
         }
+        if let Some(manifest) = manifest {
+            // With it, the folder can be used again while the store is away.
+            let path = incoming.path().join(MANIFEST_FILE);
+            fs::write(&path, manifest.to_json())
+                .await
+                .map_err(RepositoryError::io(path))?;
+        }
         let folder = cache.join(digest.folder_name());
         move_into_place(incoming, &folder).await?;
         Ok((folder, digest, files.iter().map(|file| file.size_bytes).sum()))
@@ -177,6 +191,25 @@ async fn move_into_place(incoming: tempfile::TempDir, folder: &Path) -> Result<(
     // Renamed away: there is nothing left for the guard to remove.
     let _ = incoming.keep();
     Ok(())
+}
+
+/// A version that was fetched before and is whole: it needs no store.
+async fn cached(cache: &Path, model: &str, version: u64, expected: &Digest) -> Option<LocalVersion> {
+    let folder = cache.join(expected.folder_name());
+    let path = folder.join(MANIFEST_FILE);
+    let manifest = Manifest::parse(&fs::read(&path).await.ok()?, &path.display().to_string()).ok()?;
+    let is_it = manifest.model == model && manifest.version == version && manifest.digest == *expected;
+    if !is_it || !is_cached(cache, &manifest).await {
+        return None;
+    }
+    let config = fs::read_to_string(folder.join(CONFIG_FILE)).await.ok();
+    Some(LocalVersion {
+        folder,
+        digest: expected.clone(),
+        manifest: Some(manifest),
+        config,
+        fetched_bytes: 0,
+    })
 }
 
 async fn is_cached(cache: &Path, manifest: &Manifest) -> bool {

@@ -284,3 +284,50 @@ async fn wrong_credentials_and_buckets_are_named() {
     let error = s3(&minio, "s3://absent").models().await.unwrap_err();
     assert!(error.to_string().contains("bucket absent"), "{error}");
 }
+
+#[tokio::test]
+async fn a_cached_version_needs_no_store() {
+    let mut minio = Minio::start().await;
+    let repository = s3(&minio, "s3://models").with_patience(Duration::ZERO);
+    let cache = tempfile::tempdir().unwrap();
+    let (folder, manifest) = version(1, b"the model").await;
+    repository.publish(&manifest, folder.path()).await.unwrap();
+    let cold = repository
+        .fetch("tumour", 1, Some(&manifest.digest), cache.path())
+        .await
+        .unwrap();
+    minio.stop();
+    let warm = repository
+        .fetch("tumour", 1, Some(&manifest.digest), cache.path())
+        .await
+        .unwrap();
+    assert_eq!(
+        (&warm.config, &warm.manifest, warm.fetched_bytes),
+        (&cold.config, &cold.manifest, 0)
+    );
+    let error = repository
+        .fetch("tumour", 1, None, cache.path())
+        .await
+        .unwrap_err();
+    assert!(error.is_transient(), "{error}");
+}
+
+#[tokio::test]
+async fn a_store_with_a_certificate_of_its_own_authority_is_trusted_by_its_bundle_only() {
+    let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let minio =
+        Minio::start_with_tls(&certificate.cert.pem(), &certificate.signing_key.serialize_pem()).await;
+    let trusting = minio.settings();
+    assert!(trusting.endpoint.as_ref().unwrap().starts_with("https://"));
+    publish_list_fetch_delete(
+        &Repository::open_with("s3://models/tls".parse().unwrap(), Some(&trusting)).unwrap(),
+    )
+    .await;
+    let wary = S3Settings {
+        ca_bundle: None,
+        ..trusting
+    };
+    let repository = Repository::open_with("s3://models".parse().unwrap(), Some(&wary)).unwrap();
+    let error = repository.models().await.unwrap_err().to_string();
+    assert!(error.contains("certificate"), "{error}");
+}

@@ -17,7 +17,7 @@ use super::version::ModelVersion;
 use crate::lifecycle::Lifecycle;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const PLAN_PERIOD: Duration = Duration::from_secs(1);
 
 /// How far a plan is carried out.

@@ -1,5 +1,6 @@
 //! A worker: a thread that owns one session and runs one batch after another.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -19,7 +20,11 @@ pub(super) fn work(
     _alive: mpsc::Sender<()>,
 ) {
     while let Some(batch) = queue.take() {
-        serve(&mut session, batch, statistics);
+        // A panic costs its batch, whose callers are told; without this it would cost all later ones an answer.
+        let served = catch_unwind(AssertUnwindSafe(|| serve(&mut session, batch, statistics)));
+        if served.is_err() {
+            tracing::error!("a worker panicked while it ran a batch; it goes on with the next");
+        }
     }
     drop(session);
 }

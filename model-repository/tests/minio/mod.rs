@@ -1,11 +1,13 @@
 //! A real MinIO for tests, started from the binary that `AIOPS_MINIO` names.
 
+#![allow(dead_code, reason = "each test program uses its own part of this")]
+
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use aiops_model_repository::S3Settings;
+use aiops_model_repository::{Repository, S3Settings};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Config, Credentials, Region};
 
@@ -16,16 +18,34 @@ const PASSWORD: &str = "aiops-test-password";
 pub struct Minio {
     process: Option<Child>,
     port: u16,
-    data: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Minio {
     pub async fn start() -> Self {
-        let minio = Self::stopped();
-        let mut minio = minio;
+        let mut minio = Self::stopped();
         minio.run();
         minio.wait_until_ready().await;
         minio
+    }
+
+    /// With a certificate for `localhost`, which its settings trust.
+    pub async fn start_with_tls(certificate_pem: &str, key_pem: &str) -> Self {
+        let mut minio = Self::stopped();
+        std::fs::create_dir(minio.certificates()).unwrap();
+        std::fs::write(minio.certificates().join("public.crt"), certificate_pem).unwrap();
+        std::fs::write(minio.certificates().join("private.key"), key_pem).unwrap();
+        minio.run();
+        minio.wait_until_ready().await;
+        minio
+    }
+
+    fn certificates(&self) -> PathBuf {
+        self.folder.path().join("certificates")
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// Not running yet, on a port of its own.
@@ -38,7 +58,7 @@ impl Minio {
         Self {
             process: None,
             port,
-            data: tempfile::tempdir().unwrap(),
+            folder: tempfile::tempdir().unwrap(),
         }
     }
 
@@ -46,11 +66,13 @@ impl Minio {
         let binary = std::env::var_os("AIOPS_MINIO")
             .expect("set AIOPS_MINIO to the path of a minio binary (`make test` builds one and does so)");
         // MinIO keeps a bucket as a folder, so this is one from the start.
-        std::fs::create_dir_all(self.data.path().join("models")).unwrap();
+        std::fs::create_dir_all(self.data().join("models")).unwrap();
         let process = Command::new(PathBuf::from(binary))
             .args(["server", "--quiet", "--address"])
             .arg(format!("127.0.0.1:{}", self.port))
-            .arg(self.data.path())
+            .arg("--certs-dir")
+            .arg(self.certificates())
+            .arg(self.data())
             .env("MINIO_ROOT_USER", USER)
             .env("MINIO_ROOT_PASSWORD", PASSWORD)
             .env("MINIO_BROWSER", "off")
@@ -62,18 +84,13 @@ impl Minio {
     }
 
     pub async fn wait_until_ready(&self) {
+        let location = "s3://models".parse().unwrap();
+        let repository = Repository::open_with(location, Some(&self.settings())).unwrap();
         let start = Instant::now();
-        while self
-            .client()
-            .list_objects_v2()
-            .bucket("models")
-            .send()
-            .await
-            .is_err()
-        {
+        while let Err(error) = repository.models().await {
             assert!(
                 start.elapsed() < Duration::from_secs(30),
-                "MinIO did not become ready within 30 s"
+                "MinIO did not become ready within 30 s: {error}"
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -87,7 +104,14 @@ impl Minio {
     }
 
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        match self.ca_bundle() {
+            Some(_) => format!("https://localhost:{}", self.port),
+            None => format!("http://127.0.0.1:{}", self.port),
+        }
+    }
+
+    fn ca_bundle(&self) -> Option<PathBuf> {
+        Some(self.certificates().join("public.crt")).filter(|path| path.exists())
     }
 
     pub fn settings(&self) -> S3Settings {
@@ -98,7 +122,7 @@ impl Minio {
             access_key_id: USER.into(),
             secret_access_key: PASSWORD.into(),
             session_token: None,
-            ca_bundle: None,
+            ca_bundle: self.ca_bundle(),
         }
     }
 
