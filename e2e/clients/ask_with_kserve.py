@@ -9,17 +9,22 @@ import numpy
 from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest, RESTConfig
 
 
-async def ask(protocol: str, address: str, model: str, rows: numpy.ndarray) -> dict[str, numpy.ndarray]:
-    """The outputs by name."""
-    tensor = InferInput("features", list(rows.shape), "FP32")
-    tensor.set_data_from_numpy(rows, binary_data=protocol == "grpc")
-    request = InferRequest(model_name=model, infer_inputs=[tensor])
-    if protocol == "grpc":
-        answer = await InferenceGRPCClient(url=address).infer(request)
-    else:
-        client = InferenceRESTClient(config=RESTConfig(protocol="v2"))
-        answer = await client.infer(f"http://{address}", request, model_name=model)
-    return {output.name: output.as_numpy() for output in answer.outputs}
+async def ask(protocol: str, address: str, model: str, rows: numpy.ndarray, batch: int) -> dict[str, numpy.ndarray]:
+    """The outputs by name, asked for a batch at a time."""
+    http = InferenceRESTClient(config=RESTConfig(protocol="v2"))
+    grpc = InferenceGRPCClient(url=address)
+    parts = []
+    for start in range(0, len(rows), batch):
+        part = rows[start : start + batch]
+        tensor = InferInput("features", list(part.shape), "FP32")
+        tensor.set_data_from_numpy(part, binary_data=protocol == "grpc")
+        request = InferRequest(model_name=model, infer_inputs=[tensor])
+        if protocol == "grpc":
+            answer = await grpc.infer(request)
+        else:
+            answer = await http.infer(f"http://{address}", request, model_name=model)
+        parts.append({output.name: output.as_numpy() for output in answer.outputs})
+    return {name: numpy.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def main() -> None:
@@ -29,9 +34,11 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("rows", help=".npy file with FP32 rows")
     parser.add_argument("answers", help=".npz file to write")
+    parser.add_argument("batch", type=int, help="rows a request")
     arguments = parser.parse_args()
     rows = numpy.load(arguments.rows)
-    numpy.savez(arguments.answers, **asyncio.run(ask(arguments.protocol, arguments.address, arguments.model, rows)))
+    answers = asyncio.run(ask(arguments.protocol, arguments.address, arguments.model, rows, arguments.batch))
+    numpy.savez(arguments.answers, **answers)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ pub mod demo;
 mod diagnosis;
 mod faults;
 mod load;
+mod namespace;
 mod network;
 mod programs;
 mod progress;

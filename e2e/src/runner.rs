@@ -1,25 +1,21 @@
 //! Runs scenarios, a few at a time, each in a namespace of its own, and sums up as cargo does.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use futures::StreamExt as _;
-use futures::stream;
-use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::Api;
-use kube::api::{DeleteParams, ObjectMeta, PostParams};
+use futures::future::join_all;
+use futures::{StreamExt as _, stream};
 use rand::Rng as _;
 
-use crate::cluster::{Cluster, OBJECT_STORE_SECRET};
+use crate::cluster::Cluster;
 use crate::diagnosis::diagnose;
+use crate::namespace;
 use crate::programs::Programs;
 use crate::progress::{Progress, print_line};
 use crate::scenario::{Context, Ended, Scenario};
 use crate::scenarios;
-use crate::wait::{Seen, until};
 
 /// How long one scenario may take before it counts as stuck.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -52,9 +48,11 @@ enum Verdict {
 }
 
 struct Report {
-    scenario: Scenario,
+    name: &'static str,
+    context: Context,
     verdict: Verdict,
     seconds: u64,
+    kept: bool,
 }
 
 /// Runs what the options ask for; true if none failed.
@@ -86,8 +84,12 @@ pub async fn run(options: &Options) -> Result<bool> {
         .buffer_unordered(options.jobs.max(1))
         .collect()
         .await;
+    // Namespaces go away while others work, but not while a part is away that finalizers need.
+    join_all(reports.iter_mut().map(Report::see_namespace_gone)).await;
     for scenario in alone {
-        reports.push(one(scenario).await);
+        let mut report = one(scenario).await;
+        report.see_namespace_gone().await;
+        reports.push(report);
     }
     Ok(sum_up(&reports, started.elapsed()))
 }
@@ -110,107 +112,50 @@ async fn run_one(scenario: Scenario, cluster: Arc<Cluster>, programs: Arc<Progra
             Verdict::Failed(format!("{error:#}"))
         }
     };
-    let failed = matches!(verdict, Verdict::Failed(_));
-    let verdict = match delete_namespace(&context, failed && keep).await {
-        Err(error) if !failed => Verdict::Failed(format!("{error:#}")),
-        _ => verdict,
-    };
-    let seconds = progress.seconds();
     progress.say(match &verdict {
         Verdict::Passed => "passed",
         Verdict::Skipped(_) => "skipped",
         Verdict::Failed(_) => "failed",
     });
-    Report {
-        scenario,
+    let kept = keep && matches!(verdict, Verdict::Failed(_));
+    let mut report = Report {
+        seconds: progress.seconds(),
+        name: scenario.name,
+        context,
         verdict,
-        seconds,
+        kept,
+    };
+    if kept {
+        progress.say(&format!("namespace {} is kept", report.context.namespace));
+    } else {
+        let deleted = namespace::delete(&report.context).await;
+        report.fail_unless(deleted);
+    }
+    report
+}
+
+impl Report {
+    /// The end of a scenario is a failure where its namespace stays.
+    async fn see_namespace_gone(&mut self) {
+        if !self.kept {
+            let gone = namespace::until_gone(&self.context).await;
+            self.fail_unless(gone);
+        }
+    }
+
+    /// The first failure is the one that is told.
+    fn fail_unless(&mut self, result: Result<()>) {
+        if let (Err(error), false) = (result, matches!(self.verdict, Verdict::Failed(_))) {
+            self.verdict = Verdict::Failed(format!("{error:#}"));
+        }
     }
 }
 
 async fn in_namespace(scenario: &Scenario, context: &Context) -> Result<Ended> {
-    create_namespace(context).await?;
+    namespace::create(context).await?;
     tokio::time::timeout(LIMIT, (scenario.run)(context))
         .await
         .with_context(|| format!("stuck: not at its end after {} s", LIMIT.as_secs()))?
-}
-
-/// Makes the namespace with the object store's credentials, as the chart does for its `workloadNamespaces`.
-async fn create_namespace(context: &Context) -> Result<()> {
-    let namespaces: Api<Namespace> = Api::all(context.cluster.client.clone());
-    let labels = BTreeMap::from([("aiops.dev/e2e".to_owned(), "true".to_owned())]);
-    let namespace = Namespace {
-        metadata: ObjectMeta {
-            name: Some(context.namespace.clone()),
-            labels: Some(labels),
-            ..ObjectMeta::default()
-        },
-        ..Namespace::default()
-    };
-    namespaces
-        .create(&PostParams::default(), &namespace)
-        .await
-        .context("the scenario's namespace cannot be created")?;
-    let source = context
-        .cluster
-        .api::<Secret>(&context.cluster.release_namespace)
-        .get(OBJECT_STORE_SECRET)
-        .await;
-    let copy = Secret {
-        metadata: ObjectMeta {
-            name: Some(OBJECT_STORE_SECRET.into()),
-            ..ObjectMeta::default()
-        },
-        data: source
-            .with_context(|| format!("Secret {OBJECT_STORE_SECRET} of the release cannot be read"))?
-            .data,
-        ..Secret::default()
-    };
-    context
-        .api::<Secret>()
-        .create(&PostParams::default(), &copy)
-        .await
-        .context("the Secret cannot be copied")?;
-    Ok(())
-}
-
-/// Deletes the namespace; what keeps it from going away, such as a finalizer that nobody removes, is a failure.
-async fn delete_namespace(context: &Context, keep: bool) -> Result<()> {
-    if keep {
-        context
-            .progress
-            .say(&format!("namespace {} is kept", context.namespace));
-        return Ok(());
-    }
-    let namespaces: Api<Namespace> = Api::all(context.cluster.client.clone());
-    let name = &context.namespace;
-    match namespaces.delete(name, &DeleteParams::default()).await {
-        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
-        deleted => deleted.with_context(|| format!("namespace {name} cannot be deleted"))?,
-    };
-    until(
-        &context.progress,
-        &format!("namespace {name} is gone"),
-        Duration::from_secs(120),
-        async || {
-            Ok(match namespaces.get_opt(name).await? {
-                None => Seen::Done(()),
-                Some(namespace) => {
-                    let conditions = namespace
-                        .status
-                        .and_then(|status| status.conditions)
-                        .unwrap_or_default();
-                    let left: Vec<_> = conditions
-                        .into_iter()
-                        .filter(|condition| condition.status == "True")
-                        .filter_map(|condition| condition.message)
-                        .collect();
-                    Seen::NotYet(left.join("; "))
-                }
-            })
-        },
-    )
-    .await
 }
 
 fn sum_up(reports: &[Report], took: Duration) -> bool {
@@ -225,7 +170,7 @@ fn sum_up(reports: &[Report], took: Duration) -> bool {
         *word += 1;
         print_line(&format!(
             "test {} ... {} s, {detail}",
-            report.scenario.name, report.seconds
+            report.name, report.seconds
         ));
     }
     let result = if failed == 0 { "ok" } else { "FAILED" };

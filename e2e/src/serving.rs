@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aiops_crds::InferenceService;
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -46,6 +46,9 @@ pub fn client() -> Result<reqwest::Client> {
 pub fn request(row: &[f32]) -> Value {
     json!({"inputs": [{"name": "features", "shape": [1, row.len()], "datatype": "FP32", "data": row}]})
 }
+
+/// How long the nodes' network may take to learn of a Service.
+const NETWORK: Duration = Duration::from_secs(15);
 
 /// What a model answered to one row.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,20 +110,28 @@ impl Context {
         .await
     }
 
-    /// Checks that a linear model answers with this version and factor.
+    /// Checks that a linear model answers with this version and factor. A Service that is new may not be known to the
+    /// node's network for a moment; an answer, once there is one, must be right.
     pub async fn check_linear(&self, service: &str, model: &str, version: &str, factor: f64) -> Result<()> {
         let fronts = Fronts::of(&self.cluster, &self.namespace, service).await?;
-        let answer = infer(&client()?, &fronts.http, model, &request(&LINEAR_ROW)).await?;
-        ensure!(
-            answer.version == version && (answer.value - factor * 10.0).abs() < 1e-6,
-            "{service} answers {answer:?}, expected version {version} and {}",
-            factor * 10.0
-        );
-        self.progress.say(&format!(
-            "InferenceService {service} answers {} as version {version}",
-            answer.value
-        ));
-        Ok(())
+        let (client, body) = (client()?, request(&LINEAR_ROW));
+        let expected = Answer {
+            version: version.to_owned(),
+            value: factor * 10.0,
+        };
+        self.until(
+            &format!("InferenceService {service} answers {expected:?}"),
+            NETWORK,
+            async || {
+                let answer = infer(&client, &fronts.http, model, &body).await?;
+                Ok(if answer == expected {
+                    Seen::Done(())
+                } else {
+                    Seen::Never(format!("it answers {answer:?}"))
+                })
+            },
+        )
+        .await
     }
 
     /// Checks over every front that a model answers what scikit-learn's own, which the run logged, does.

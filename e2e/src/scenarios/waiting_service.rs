@@ -17,7 +17,7 @@ pub async fn run(context: &Context) -> Result<Ended> {
         .create::<InferenceService>("by-name", specs::service("later", &json!({"ref": "later-1"})))
         .await?;
     for (name, reason, word) in [
-        ("by-stage", "WaitingForStage", "Staging"),
+        ("by-stage", "WaitingForStage", "create one"),
         ("by-name", "WaitingForModelVersion", "later-1"),
     ] {
         let wanted = ("Ready", ConditionStatus::False, reason);
