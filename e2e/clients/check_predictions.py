@@ -119,7 +119,7 @@ def difference(answers: Answers, expected: Answers) -> str:
     if set(answers) != set(expected):
         return f"outputs {sorted(answers)}, not {sorted(expected)}"
     for name, right in expected.items():
-        # A Triton server has no output of one dimension beside the batch: what the model answers as [rows] is [rows, 1].
+        # Triton has no output without a dimension beside the batch: what the model answers as [rows] is [rows, 1].
         got = answers[name].reshape(-1) if name == LABEL else answers[name]
         if got.shape != right.shape:
             return f"{name} has shape {got.shape}, not {right.shape}"

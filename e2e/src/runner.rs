@@ -86,11 +86,11 @@ pub async fn run(options: &Options) -> Result<bool> {
         .await;
     // Namespaces go away while others work, but not while a part is away that finalizers need.
     join_all(reports.iter_mut().map(Report::see_namespace_gone)).await;
+    let first_alone = reports.len();
     for scenario in alone {
-        let mut report = one(scenario).await;
-        report.see_namespace_gone().await;
-        reports.push(report);
+        reports.push(one(scenario).await);
     }
+    join_all(reports[first_alone..].iter_mut().map(Report::see_namespace_gone)).await;
     Ok(sum_up(&reports, started.elapsed()))
 }
 
