@@ -100,11 +100,8 @@ audit:
 	"$$(make/rust-tool cargo-deny $(CARGO_DENY))" check advisories
 
 .PHONY: test-rust test-python test-chart scenarios
-test-rust: export AIOPS_MINIO = $(CACHE)/bin/minio
 test-rust:
-	export AIOPS_MLFLOW="$$(dirname "$$(make/python-environment trainer trainer/requirements-dev.lock)")/mlflow"
-	export ORT_DYLIB_PATH="$$(inference-pod/fetch-onnxruntime)"
-	cargo test --quiet --locked --workspace
+	make/test-rust
 
 test-python: export AIOPS_MINIO = $(CACHE)/bin/minio
 test-python:
