@@ -11,7 +11,7 @@ use crate::load::Load;
 use crate::scenario::{Context, Ended, JOB};
 use crate::serving::{Fronts, LINEAR_ROW, request};
 
-const ROUNDS: u32 = 6000;
+const ROUNDS: u32 = 3000;
 const PER_SECOND: u32 = 20;
 
 pub async fn run(context: &Context) -> Result<Ended> {

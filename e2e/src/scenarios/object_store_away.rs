@@ -11,7 +11,7 @@ use crate::faults::Part;
 use crate::scenario::{Context, Ended, JOB};
 
 /// Rounds for a training that ends during the outage.
-const ROUNDS: u32 = 6000;
+const ROUNDS: u32 = 3000;
 
 pub async fn run(context: &Context) -> Result<Ended> {
     let uri = context.upload_onnx("late", &[]).await?;
