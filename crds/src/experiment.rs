@@ -265,7 +265,7 @@ pub struct ValidationVerdict {
     /// Whether the value keeps its bounds.
     pub passed: bool,
     /// The comparison in words, such as `0.91 < min 0.93`.
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = 512))]
     pub detail: String,
 }
 

@@ -82,7 +82,7 @@ pub struct VersionSelector {
     pub stage: Option<Stage>,
     /// Serve exactly this ModelVersion of the same namespace.
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 54), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub reference: Option<String>,
 }
 

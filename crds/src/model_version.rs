@@ -69,7 +69,7 @@ pub struct ModelVersionSpec {
 pub struct Source {
     /// The name of an Experiment in the same namespace whose run logged the model.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 52), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub experiment: Option<String>,
     /// The identifier of an MLflow run that logged the model.
     #[serde(skip_serializing_if = "Option::is_none")]

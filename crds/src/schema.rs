@@ -177,6 +177,25 @@ mod tests {
         }
     }
 
+    /// The operator asks the API server for the object by this name: a `/` or a `?` in it would ask for something else.
+    #[test]
+    fn a_name_of_another_object_can_only_be_a_name() {
+        let found: Vec<Option<String>> = nodes()
+            .into_iter()
+            .filter(|(path, _)| {
+                [
+                    "ModelVersion.spec.source.experiment",
+                    "InferenceService.spec.models[].version.ref",
+                    "Experiment.spec.register.name",
+                ]
+                .contains(&path.as_str())
+            })
+            .map(|(_, node)| node.pattern)
+            .collect();
+        let name = Some("^[a-z]([-a-z0-9]*[a-z0-9])?$".to_owned());
+        assert_eq!(found, [name.clone(), name.clone(), name]);
+    }
+
     #[test]
     fn every_kind_has_short_name_category_columns_and_a_status() {
         for crd in all_crds() {

@@ -79,6 +79,31 @@ mod tests {
         );
     }
 
+    /// A verdict that the schema does not take would keep the whole status from being written, again and again.
+    #[test]
+    fn a_verdict_on_the_longest_name_is_one_that_the_schema_takes() {
+        let crd = serde_json::to_value(&aiops_crds::all_crds()[0]).unwrap();
+        let verdicts =
+            "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/validation/items";
+        let limit = crd
+            .pointer(&format!("{verdicts}/properties/detail/maxLength"))
+            .unwrap();
+        let longest = Threshold {
+            metric: "m".repeat(250),
+            min: Some(-f64::MAX),
+            max: Some(f64::MAX),
+        };
+        for value in [
+            None,
+            Some(f64::NAN),
+            Some(f64::INFINITY),
+            Some(-1.234_567_890_123_456_7e-300),
+        ] {
+            let detail = verdict(&longest, value).detail;
+            assert!(detail.len() as u64 <= limit.as_u64().unwrap(), "{detail}");
+        }
+    }
+
     #[test]
     fn a_missing_or_undefined_metric_fails() {
         assert_eq!(
