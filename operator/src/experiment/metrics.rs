@@ -49,9 +49,18 @@ pub fn result(metrics: &[MetricValue], first_rule: Option<&str>) -> Option<Strin
         .or_else(|| find("r2"))?;
     let value = metric
         .value
-        .parse::<f64>()
-        .map_or_else(|_| metric.value.clone(), |value| format!("{value:.4}"));
+        .parse()
+        .map_or_else(|_| metric.value.clone(), |value| rounded(value, &metric.value));
     Some(format!("{}={value}", metric.name))
+}
+
+/// Four digits behind the point, where that says something; a number beyond them stays as it is written.
+fn rounded(value: f64, text: &str) -> String {
+    if value == 0.0 || (1e-4..1e9).contains(&value.abs()) {
+        format!("{value:.4}")
+    } else {
+        text.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -77,5 +86,20 @@ mod tests {
         assert_eq!(result(&metrics, Some("f1")).unwrap(), "f1=0.9000");
         assert_eq!(result(&metrics, None).unwrap(), "accuracy=0.9650");
         assert_eq!(result(&[], None), None);
+    }
+
+    #[test]
+    fn a_diverged_or_tiny_figure_still_fits_and_says_something() {
+        let result_of = |value: f64| {
+            let metric = MetricValue {
+                name: "r2".into(),
+                value: text(value),
+            };
+            result(&[metric], None).unwrap()
+        };
+        assert_eq!(result_of(-1e300), "r2=-1e300");
+        assert_eq!(result_of(0.000_02), "r2=0.00002");
+        assert_eq!(result_of(0.0), "r2=0.0000");
+        assert_eq!(result_of(f64::NAN), "r2=NaN");
     }
 }
