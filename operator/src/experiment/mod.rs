@@ -137,7 +137,8 @@ async fn advance(
         thresholds::all_passed(&progress.verdicts),
         &validated.registration,
     ) {
-        progress.registration = Some(registration::ensure(registration, validated, context).await?);
+        progress.registration =
+            Some(registration::ensure(registration, validated, &run.info.run_id, context).await?);
     }
     Ok(())
 }

@@ -223,7 +223,7 @@ fn registered(experiment: &Experiment, progress: &Progress, validated: &Verdict)
             ConditionStatus::False,
             Reason::NameTaken,
             format!(
-                "ModelVersion {name} exists and comes from elsewhere: set spec.register.name to a name that is free"
+                "ModelVersion {name} exists and holds another model, such as that of an earlier Experiment of this name: set spec.register.name to a name that is free"
             ),
         ),
         None if validated.status == ConditionStatus::False => Verdict::new(
