@@ -39,7 +39,7 @@ pub async fn run(arguments: Box<RunArguments>) -> anyhow::Result<()> {
                 arguments.metrics_address
             )
         })?;
-    tracing::info!(address = %arguments.metrics_address, mlflow = %arguments.mlflow_tracking_uri, "operator started");
+    tracing::info!(address = %arguments.metrics_address, mlflow = %context.mlflow.tracking_uri(), "operator started");
     let server = axum::serve(listener, routes(context.clone()))
         .with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let (server, (), (), ()) = tokio::join!(

@@ -2,20 +2,20 @@
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use kube::core::DeserializeGuard;
-use kube::runtime::Controller;
-use kube::runtime::controller::{Action, Config};
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::controller::{Action, Config, Error as ControllerError};
+use kube::runtime::{Controller, watcher};
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, WatchBackoff};
 use super::context::Context;
 use super::error::{Disposition, Error, RESYNC};
 use super::metrics::{ErrorLabels, KindLabels, ReconcileLabels};
@@ -38,7 +38,19 @@ struct Loop<Object: Resource<DynamicType = ()>, Reconcile> {
     settings: Settings,
     context: Arc<Context>,
     reconcile: Reconcile,
-    backoff: Backoff<ObjectRef<DeserializeGuard<Object>>>,
+    backoff: Backoff<Key>,
+    kind: PhantomData<fn(Object)>,
+}
+
+/// Namespace and name of an object.
+type Key = (Option<String>, String);
+
+fn key<Object: Resource<DynamicType = ()>>(guard: &DeserializeGuard<Object>) -> Key {
+    let metadata = guard.meta();
+    (
+        metadata.namespace.clone(),
+        metadata.name.clone().unwrap_or_default(),
+    )
 }
 
 /// Runs `reconcile` for each object that `controller` triggers, until `shutdown`.
@@ -58,8 +70,11 @@ pub async fn drive<Object, Reconcile, Running>(
         context,
         reconcile,
         backoff: Backoff::default(),
+        kind: PhantomData,
     });
+    let watching = state.clone();
     controller
+        .trigger_backoff(WatchBackoff::default())
         .with_config(
             Config::default()
                 .concurrency(settings.concurrency)
@@ -67,16 +82,27 @@ pub async fn drive<Object, Reconcile, Running>(
         )
         .graceful_shutdown_on(shutdown.cancelled_owned())
         .run(attempt, after_error, state)
-        .for_each(|result| async move {
-            // Errors of reconciles are logged where they happen; what is left are errors of watches.
-            if let Err(error @ kube::runtime::controller::Error::QueueError(_)) = result {
-                tracing::warn!(
-                    kind = settings.kind,
-                    "a watch failed and is started again: {error}"
-                );
+        .for_each(|result| {
+            if let Err(error) = result {
+                notice(&error, settings.kind, &watching.backoff);
             }
+            std::future::ready(())
         })
         .await;
+}
+
+/// Errors of reconciles are logged where they happen; what is left are errors of watches, and objects that are gone.
+fn notice(error: &ControllerError<Error, watcher::Error>, kind: &'static str, backoff: &Backoff<Key>) {
+    match error {
+        ControllerError::QueueError(_) => {
+            tracing::warn!(kind, "a watch failed and is started again: {error}");
+        }
+        // Deleted while it waited: nobody else would forget its failures.
+        ControllerError::ObjectNotFound(gone) => {
+            backoff.succeeded(&(gone.namespace.clone(), gone.name.clone()));
+        }
+        _ => {}
+    }
 }
 
 async fn attempt<Object, Reconcile, Running>(
@@ -115,7 +141,7 @@ where
             })
             .inc();
         if result.is_ok() {
-            state.backoff.succeeded(&ObjectRef::from_obj(guard.as_ref()));
+            state.backoff.succeeded(&key(guard.as_ref()));
         }
         metrics
             .in_backoff
@@ -143,7 +169,7 @@ where
     state.context.metrics.errors.get_or_create(&labels).inc();
     let wait = match error.disposition() {
         Disposition::AwaitChange => RESYNC,
-        Disposition::Retry => state.backoff.failed(ObjectRef::from_obj(guard.as_ref())),
+        Disposition::Retry => state.backoff.failed(key(guard.as_ref())),
     };
     tracing::warn!(kind, object = %name(guard.as_ref()), retry_seconds = wait.as_secs_f64(), "reconcile failed: {error}");
     Action::requeue(wait)
@@ -151,4 +177,25 @@ where
 
 fn name<Object: Resource<DynamicType = ()>>(guard: &DeserializeGuard<Object>) -> String {
     format!("{}/{}", guard.namespace().unwrap_or_default(), guard.name_any())
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector::ObjectRef;
+
+    use super::*;
+
+    #[test]
+    fn an_object_that_is_deleted_while_it_waits_is_forgotten() {
+        let backoff = Backoff::default();
+        backoff.failed((Some("team".into()), "gone".into()));
+        backoff.failed((Some("team".into()), "there".into()));
+        let gone = ObjectRef::<k8s_openapi::api::batch::v1::Job>::new("gone").within("team");
+        notice(
+            &ControllerError::ObjectNotFound(Box::new(gone.erase())),
+            "Job",
+            &backoff,
+        );
+        assert_eq!(backoff.waiting(), 1);
+    }
 }

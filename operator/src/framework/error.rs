@@ -75,6 +75,11 @@ impl Error {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::InvalidObject(_) => Disposition::AwaitChange,
+            // What the spec asks for cannot be, such as a request above its limit.
+            Self::Kubernetes {
+                source: kube::Error::Api(status),
+                ..
+            } if status.code == 422 => Disposition::AwaitChange,
             Self::Mlflow(error) if error.kind() == MlflowErrorKind::InvalidRequest => {
                 Disposition::AwaitChange
             }
@@ -112,6 +117,22 @@ impl<T> DuringAction<T> for Result<T, kube::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_api_server_calls_invalid_waits_for_a_change_and_an_outage_does_not() {
+        let answered = |code: u16| {
+            let status = kube::core::Status::failure("no", "Reason").with_code(code);
+            let result: Result<(), kube::Error> = Err(kube::Error::Api(status.boxed()));
+            result
+                .during(|| "apply Job team/x".into())
+                .unwrap_err()
+                .disposition()
+        };
+        assert_eq!(answered(422), Disposition::AwaitChange);
+        for code in [403, 409, 429, 500, 503] {
+            assert_eq!(answered(code), Disposition::Retry, "{code}");
+        }
+    }
 
     #[test]
     fn what_the_api_server_refuses_is_told_in_its_own_sentence() {
