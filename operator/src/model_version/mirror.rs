@@ -56,7 +56,8 @@ enum AliasAction {
 }
 
 /// What to do with the aliases of the stages. An alias belongs to the highest version of its stage. It is dropped only
-/// where no other version of that stage is there to take it: otherwise a drop could hit the one that has just taken it.
+/// where no other version of that stage, or on its way there, is there to take it: otherwise a drop could hit the one that
+/// has just taken it.
 fn aliases(
     held: &[String],
     stage: Stage,
@@ -67,7 +68,9 @@ fn aliases(
     for marked in [Stage::Staging, Stage::Production] {
         let Some(alias) = marked.alias() else { continue };
         let holds = held.iter().any(|name| name == alias);
-        let mut others = rivals.iter().filter(|rival| rival.stage == marked);
+        let mut others = rivals.iter().filter(|rival| {
+            rival.stage == marked || (marked == Stage::Production && rival.claims_production)
+        });
         if stage == marked {
             if !holds && !others.any(|rival| rival.version > version) {
                 actions.push((alias, AliasAction::Take));
@@ -131,6 +134,11 @@ mod tests {
             [("production", AliasAction::Drop)]
         );
         assert!(aliases(&held, Stage::Archived, 1, &[rival(2, Stage::Production)]).is_empty());
+        let successor = Rival {
+            claims_production: true,
+            ..rival(2, Stage::Staging)
+        };
+        assert!(aliases(&held, Stage::Archived, 1, &[successor]).is_empty());
     }
 
     #[test]
