@@ -11,7 +11,6 @@ use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Error as ControllerError};
 use kube::runtime::{Controller, watcher};
 use kube::{Resource, ResourceExt as _};
-use rand::Rng as _;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -25,26 +24,6 @@ use super::metrics::{ErrorLabels, KindLabels, ReconcileLabels};
 const DEADLINE: Duration = Duration::from_secs(120);
 /// Changes of one object within this time are one reconcile.
 const DEBOUNCE: Duration = Duration::from_millis(50);
-
-/// How long a controller's watches pause after one of them failed.
-///
-/// kube joins all watches of a controller into one stream with one backoff, so a pause grown to half a minute holds up
-/// every watch for the failure of one: after an API server's restart each of a dozen watches fails once, and they would
-/// come back one by one over minutes. A short pause that does not grow bounds the requests just as well.
-#[derive(Debug)]
-struct WatchPause;
-
-impl Iterator for WatchPause {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        Some(Duration::from_millis(rand::rng().random_range(300..700)))
-    }
-}
-
-impl Backoff for WatchPause {
-    fn reset(&mut self) {}
-}
 
 /// A controller's name and limits.
 #[derive(Clone, Copy, Debug)]
@@ -90,18 +69,17 @@ pub async fn drive<Object, Reconcile, Running>(
         settings,
         context,
         reconcile,
-        backoff: ObjectBackoff::default(),
+        backoff: Backoff::default(),
         kind: PhantomData,
     });
     let watching = state.clone();
     controller
-        .trigger_backoff(WatchObjectBackoff::default())
+        .trigger_backoff(WatchBackoff::default())
         .with_config(
             Config::default()
                 .concurrency(settings.concurrency)
                 .debounce(DEBOUNCE),
         )
-        .trigger_backoff(WatchPause)
         .graceful_shutdown_on(shutdown.cancelled_owned())
         .run(attempt, after_error, state)
         .for_each(|result| {
@@ -204,13 +182,12 @@ fn name<Object: Resource<DynamicType = ()>>(guard: &DeserializeGuard<Object>) ->
 #[cfg(test)]
 mod tests {
     use kube::runtime::reflector::ObjectRef;
-    use kube::runtime::utils::Backoff;
 
     use super::*;
 
     #[test]
     fn an_object_that_is_deleted_while_it_waits_is_forgotten() {
-        let backoff = ObjectBackoff::default();
+        let backoff = Backoff::default();
         backoff.failed((Some("team".into()), "gone".into()));
         backoff.failed((Some("team".into()), "there".into()));
         let gone = ObjectRef::<k8s_openapi::api::batch::v1::Job>::new("gone").within("team");
