@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use kube::Api;
 use serde_json::json;
 
-use crate::cluster::{Cluster, RELEASE};
+use crate::cluster::{Cluster, OBJECT_STORE_SECRET, RELEASE};
 use crate::conditions::{Conditioned, describe, is_final};
 use crate::programs::Programs;
 use crate::progress::{Progress, print_line};
@@ -221,9 +221,12 @@ impl Demo {
                 format!("  {what:<14} {scheme}{address}{path}")
             });
         }
-        print_line(&format!(
-            "\nMinIO's user and password: kubectl -n {release} get secret aiops-object-store -o jsonpath='{{.data}}', in Base64"
-        ));
+        print_line("\nMinIO's user and password:");
+        for key in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+            print_line(&format!(
+                "  kubectl -n {release} get secret {OBJECT_STORE_SECRET} -o jsonpath='{{.data.{key}}}' | base64 -d; echo"
+            ));
+        }
         Ok(())
     }
 }

@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
@@ -13,6 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the nodes' network may take to learn of a Service.
+const LEARNING: Duration = Duration::from_secs(15);
 
 /// Host and port, usable from this machine as long as the value lives.
 #[derive(Clone, Debug)]
@@ -33,6 +35,26 @@ impl Address {
         Self {
             text: text.to_owned(),
             forward: None,
+        }
+    }
+
+    /// Waits until a connection is accepted: the nodes' network learns of a new Service a moment after it is made.
+    pub async fn until_open(self) -> Result<Self> {
+        let deadline = Instant::now() + LEARNING;
+        loop {
+            match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(self.text.as_str())).await {
+                Ok(Ok(_)) => return Ok(self),
+                Ok(Err(error)) if Instant::now() > deadline => {
+                    bail!(
+                        "{self} takes no connection within {} s: {error}",
+                        LEARNING.as_secs()
+                    )
+                }
+                Err(_) if Instant::now() > deadline => {
+                    bail!("{self} takes no connection within {} s", LEARNING.as_secs())
+                }
+                Ok(Err(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+            }
         }
     }
 
@@ -159,6 +181,6 @@ impl Target {
                 return Ok((pod, u16::try_from(port)?));
             }
         }
-        anyhow::bail!("Service {}/{} has no ready pod", self.namespace, self.service)
+        bail!("Service {}/{} has no ready pod", self.namespace, self.service)
     }
 }
