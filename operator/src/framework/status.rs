@@ -83,16 +83,21 @@ fn changed<'status>(before: &[Condition], after: &'status [Condition]) -> Vec<&'
                 .iter()
                 .any(|other| other.type_ != "Ready" && other.reason == condition.reason)
     };
-    after
-        .iter()
-        .filter(|condition| !same(condition) && !repeated(condition))
-        .filter(|condition| {
-            !matches!(
-                condition.reason.as_str(),
-                "Waiting" | "NotRequested" | "NotRequired"
-            )
-        })
-        .collect()
+    let mut changed: Vec<&Condition> = Vec::new();
+    for condition in after {
+        // Two conditions that wait for the same say it once.
+        let said = changed
+            .iter()
+            .any(|other| other.reason == condition.reason && other.message == condition.message);
+        let silent = matches!(
+            condition.reason.as_str(),
+            "Waiting" | "NotRequested" | "NotRequired"
+        );
+        if !same(condition) && !repeated(condition) && !silent && !said {
+            changed.push(condition);
+        }
+    }
+    changed
 }
 
 /// Publishes the event of one condition. An event that cannot be written is logged: it must not hold up the work.
@@ -154,5 +159,39 @@ impl Status for aiops_crds::ModelVersionStatus {
 impl Status for aiops_crds::InferenceServiceStatus {
     fn conditions(&self) -> &[Condition] {
         &self.conditions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+
+    fn condition(type_: &str, reason: &str) -> Condition {
+        Condition {
+            type_: type_.into(),
+            status: ConditionStatus::False,
+            reason: reason.into(),
+            message: format!("about {reason}"),
+            observed_generation: 1,
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        }
+    }
+
+    #[test]
+    fn what_several_conditions_say_is_one_event_and_what_was_said_before_is_none() {
+        let after = [
+            condition("Ready", "AwaitingApproval"),
+            condition("Approved", "AwaitingApproval"),
+            condition("Promoted", "AwaitingApproval"),
+            condition("Published", "Waiting"),
+        ];
+        let types: Vec<&str> = changed(&[], &after)
+            .iter()
+            .map(|found| found.type_.as_str())
+            .collect();
+        assert_eq!(types, ["Approved"]);
+        assert!(changed(&after, &after).is_empty());
     }
 }
