@@ -3,12 +3,15 @@
 use aiops_crds::{DeletionPolicy, ModelVersion};
 use aiops_mlflow_client::Filter;
 use aiops_model_repository::{Location, Repository};
-use kube::ResourceExt as _;
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::DeleteParams;
 use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt as _};
 
 use super::validate::validate;
+use super::{LOOK_AGAIN, dereference};
 use crate::framework::context::Context;
-use crate::framework::error::Error;
+use crate::framework::error::{DuringAction as _, Error};
 use crate::framework::finalizer;
 
 /// The finalizer, held only where the policy is `Delete`.
@@ -36,6 +39,9 @@ pub async fn remove(version: &ModelVersion, context: &Context) -> Result<Action,
         return Ok(Action::await_change());
     }
     let validated = validate(version);
+    if validated.deletion_policy == DeletionPolicy::Delete && stop_publication(version, context).await? {
+        return Ok(Action::requeue(LOOK_AGAIN));
+    }
     let number = version
         .status
         .as_ref()
@@ -51,6 +57,34 @@ pub async fn remove(version: &ModelVersion, context: &Context) -> Result<Action,
     }
     finalizer::remove(version, FINALIZER, context).await?;
     Ok(Action::await_change())
+}
+
+/// Stops a publish Job that is at work and answers whether there was one. What it uploaded after the removal would stay for
+/// ever, and stand in the way of the next version of that number. In the foreground the Job goes after its pods.
+async fn stop_publication(version: &ModelVersion, context: &Context) -> Result<bool, Error> {
+    let validated = validate(version);
+    let Some(job) = dereference::job(&validated, context).await?.job else {
+        return Ok(false);
+    };
+    if has_ended(&job) {
+        return Ok(false);
+    }
+    let name = job.name_any();
+    let jobs: Api<Job> = Api::namespaced(context.client.clone(), &validated.namespace);
+    match jobs.delete(&name, &DeleteParams::foreground()).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(true),
+        result => result
+            .map(|_| true)
+            .during(|| format!("delete Job {}/{name}", validated.namespace)),
+    }
+}
+
+/// Whether none of its pods runs any more.
+fn has_ended(job: &Job) -> bool {
+    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| {
+        matches!(condition.type_.as_str(), "Complete" | "Failed") && condition.status == "True"
+    })
 }
 
 /// Removes the version, and the registered model with the last of its versions. A registered model that is made anew
@@ -76,4 +110,24 @@ async fn remove_registration(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_whose_pods_are_still_being_stopped_has_not_ended() {
+        let job = |types: &[&str]| -> Job {
+            let conditions: Vec<serde_json::Value> = types
+                .iter()
+                .map(|type_| serde_json::json!({"type": type_, "status": "True"}))
+                .collect();
+            serde_json::from_value(serde_json::json!({"status": {"conditions": conditions}})).unwrap()
+        };
+        assert!(!has_ended(&job(&[])));
+        assert!(!has_ended(&job(&["FailureTarget"])));
+        assert!(has_ended(&job(&["FailureTarget", "Failed"])));
+        assert!(has_ended(&job(&["Complete"])));
+    }
 }

@@ -9,6 +9,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
 
 use super::Versions;
+use super::stage::{Rival, holder_above};
 use super::validate::{ValidatedModelVersion, job_name};
 use crate::framework::context::Context;
 use crate::framework::error::{DuringAction as _, Error};
@@ -58,15 +59,50 @@ pub async fn job(validated: &ValidatedModelVersion, context: &Context) -> Result
 
 /// The other versions of the same model in the same namespace.
 pub fn peers(store: &Versions, version: &ModelVersion) -> Vec<ModelVersion> {
-    let readable = store.state().into_iter().filter_map(|guard| guard.0.clone().ok());
+    let guards = store.state();
+    let readable = guards.iter().filter_map(|guard| guard.0.as_ref().ok());
+    // Only what is meant is copied: the store has the versions of all namespaces.
     readable
         .filter(|peer| {
-            peer.namespace() == version.namespace()
-                && peer.spec.model == version.spec.model
-                && peer.name_any() != version.name_any()
-                && peer.metadata.deletion_timestamp.is_none()
+            peer.metadata.namespace == version.metadata.namespace
+                && peer.metadata.name != version.metadata.name
+                && is_peer(peer, &version.spec.model)
         })
+        .cloned()
         .collect()
+}
+
+fn is_peer(version: &ModelVersion, model: &str) -> bool {
+    version.spec.model == model && version.metadata.deletion_timestamp.is_none()
+}
+
+/// The rivals, with the one that holds Production instead of `version` as the API server has it. The store is fed by another
+/// watch than the one that told of a change: without this, a version could go on waiting for a holder that is gone.
+pub async fn with_confirmed_holder(
+    mut rivals: Vec<Rival>,
+    version: u64,
+    validated: &ValidatedModelVersion,
+    client: &kube::Client,
+) -> Result<Vec<Rival>, Error> {
+    let namespace = &validated.namespace;
+    let api: Api<DeserializeGuard<ModelVersion>> = Api::namespaced(client.clone(), namespace);
+    // Each round confirms one rival or leaves it out.
+    while let Some(holder) = holder_above(version, &rivals).filter(|holder| !holder.confirmed) {
+        let name = holder.name.clone();
+        let live = api
+            .get_opt(&name)
+            .await
+            .during(|| format!("read ModelVersion {namespace}/{name}"))?
+            .and_then(|guard| guard.0.ok())
+            .filter(|live| is_peer(live, &validated.model))
+            .and_then(|live| Rival::of(&live));
+        rivals.retain(|rival| rival.name != name);
+        rivals.extend(live.map(|live| Rival {
+            confirmed: true,
+            ..live
+        }));
+    }
+    Ok(rivals)
 }
 
 /// The versions whose source is an Experiment.
@@ -83,4 +119,79 @@ pub fn versions_of_experiment(
                 .is_ok_and(|version| version.spec.source.experiment.as_deref() == Some(&name))
     });
     guards.map(|guard| ObjectRef::from_obj(guard.as_ref())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use aiops_crds::{DeletionPolicy, Source, Stage};
+    use axum::extract::Path;
+    use axum::http::StatusCode;
+    use axum::routing::get;
+    use axum::{Json, Router};
+
+    use super::*;
+
+    /// An API server that has `forest-2`, in Production and approved, and nothing else.
+    async fn api_server() -> kube::Client {
+        let answer = |Path(name): Path<String>| async move {
+            if name != "forest-2" {
+                let status = serde_json::json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+                    "message": "not found", "reason": "NotFound", "code": 404});
+                return (StatusCode::NOT_FOUND, Json(status));
+            }
+            let digest = format!("sha256:{:064x}", 2);
+            let found = serde_json::json!({
+                "apiVersion": "aiops.dev/v1alpha1", "kind": "ModelVersion",
+                "metadata": {"name": name, "namespace": "team"},
+                "spec": {"model": "tumour", "source": {"experiment": "forest"}, "stage": "Production",
+                    "approval": {"digest": digest}},
+                "status": {"version": "2", "stage": "Production", "published": {"digest": digest, "sizeBytes": 1,
+                    "uri": "s3://models/team/tumour/2", "inputs": [], "outputs": [], "opset": 17}},
+            });
+            (StatusCode::OK, Json(found))
+        };
+        let path = "/apis/aiops.dev/v1alpha1/namespaces/team/modelversions/{name}";
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}", listener.local_addr().unwrap());
+        let routes = Router::new().route(path, get(answer));
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        kube::Client::try_from(kube::Config::new(uri.parse().unwrap())).unwrap()
+    }
+
+    /// A rival as a store has it that lags behind.
+    fn remembered(version: u64) -> Rival {
+        Rival {
+            name: format!("forest-{version}"),
+            version,
+            claims_production: true,
+            stage: Stage::Staging,
+            confirmed: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_holder_that_is_gone_holds_nothing_and_the_next_one_is_as_the_api_server_has_it() {
+        let validated = ValidatedModelVersion {
+            namespace: "team".into(),
+            name: "forest-1".into(),
+            uid: "u".into(),
+            model: "tumour".into(),
+            source: Source::default(),
+            desired: Stage::Production,
+            approved_digest: None,
+            deletion_policy: DeletionPolicy::Retain,
+        };
+        let client = api_server().await;
+        let rivals = vec![remembered(2), remembered(3)];
+        let confirmed = with_confirmed_holder(rivals, 1, &validated, &client)
+            .await
+            .unwrap();
+        let holder = holder_above(1, &confirmed).unwrap();
+        assert_eq!((holder.version, holder.stage), (2, Stage::Production));
+        let gone = with_confirmed_holder(vec![remembered(3)], 1, &validated, &client)
+            .await
+            .unwrap();
+        assert!(gone.is_empty());
+    }
 }

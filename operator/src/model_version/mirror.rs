@@ -110,6 +110,7 @@ mod tests {
             version,
             claims_production: false,
             stage,
+            confirmed: false,
         }
     }
 

@@ -15,7 +15,7 @@ mod validate;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aiops_crds::{Experiment, ModelVersion};
+use aiops_crds::{Experiment, ModelVersion, ModelVersionStatus};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::DeserializeGuard;
@@ -101,25 +101,31 @@ async fn reconcile(
     store: Versions,
 ) -> Result<Action, Error> {
     if version.metadata.deletion_timestamp.is_some() {
-        return cleanup::remove(&version, &context).await; // network
+        let result = cleanup::remove(&version, &context).await; // network
+        if let Err(error) = &result {
+            let status = status::held_up(&version, error, Timestamp::now());
+            write_status(&version, &status, &context).await?; // network
+        }
+        return result;
     }
     let mut progress = Progress::from_status(version.status.as_ref());
     let validated = validate::validate(&version);
     let peers = dereference::peers(&store, &version);
     let result = advance(&version, &validated, &peers, &context, &mut progress).await; // network
     let status = status::status(&version, &progress, result.as_ref().err(), Timestamp::now());
-    crate::framework::status::write(
-        &context,
-        FIELD_MANAGER,
-        &*version,
-        version.status.as_ref(),
-        &status,
-    )
-    .await?; // network
+    write_status(&version, &status, &context).await?; // network
     result.map(|()| match progress.publication {
         Some(Publication::Active { .. }) => Action::requeue(LOOK_AGAIN),
         _ => Action::requeue(RESYNC),
     })
+}
+
+async fn write_status(
+    version: &ModelVersion,
+    status: &ModelVersionStatus,
+    context: &Context,
+) -> Result<(), Error> {
+    crate::framework::status::write(context, FIELD_MANAGER, version, version.status.as_ref(), status).await
 }
 
 /// Takes the version as far as it goes now; what was reached is noted in `progress`, also where an error ends it.
@@ -164,7 +170,9 @@ async fn advance(
         return Ok(());
     };
 
-    let rivals: Vec<stage::Rival> = peers.iter().filter_map(stage::Rival::of).collect();
+    let rivals = peers.iter().filter_map(stage::Rival::of).collect();
+    let rivals =
+        dereference::with_confirmed_holder(rivals, registered.number(), validated, &context.client).await?;
     let decision = stage::decide(
         validated,
         &published.digest,

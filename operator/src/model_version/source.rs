@@ -1,6 +1,6 @@
 //! Finds the model that a ModelVersion's source names.
 
-use aiops_crds::{ConditionStatus, Experiment, ModelVersionReason as Reason};
+use aiops_crds::{ConditionStatus, Experiment, ExperimentStatus, ModelVersionReason as Reason};
 use aiops_mlflow_client::{LoggedModel, Run, RunStatus};
 use kube::Api;
 
@@ -90,22 +90,41 @@ async fn of_experiment(
         ));
     };
     let status = experiment.status.unwrap_or_default();
+    match run_of_experiment(name, &status) {
+        Ok(run_id) => of_run(run_id, context).await,
+        Err(problem) => Ok(Err(problem)),
+    }
+}
+
+/// The run of an Experiment that trained and passed its validation, or what became of it instead.
+fn run_of_experiment<'status>(
+    name: &str,
+    status: &'status ExperimentStatus,
+) -> Result<&'status str, SourceProblem> {
+    let problem = |reason: Reason, message: String| Err(SourceProblem { reason, message });
     let condition = |type_: &str| {
-        status
+        let found = status
             .conditions
             .iter()
-            .find(|condition| condition.type_ == type_)
+            .find(|condition| condition.type_ == type_);
+        found.map(|found| (found.status, &found.message))
     };
-    if let Some(validation) = condition("Validated").filter(|found| found.status == ConditionStatus::False) {
-        return failed(format!(
-            "Experiment {name} did not pass its validation: {}",
-            validation.message
-        ));
+    if let Some((ConditionStatus::False, message)) = condition("Validated") {
+        return problem(
+            Reason::SourceFailed,
+            format!("Experiment {name} did not pass its validation: {message}"),
+        );
     }
-    let validated_ok = condition("Validated").is_some_and(|found| found.status == ConditionStatus::True);
-    match &status.mlflow {
-        Some(run) if validated_ok => of_run(&run.run_id, context).await,
-        _ => not_ready(format!("Experiment {name} has not finished yet")),
+    match (condition("Trained"), condition("Validated"), &status.mlflow) {
+        (_, Some((ConditionStatus::True, _)), Some(run)) => Ok(&run.run_id),
+        (Some((ConditionStatus::False, message)), ..) if status.completion_time.is_some() => problem(
+            Reason::SourceFailed,
+            format!("the training of Experiment {name} failed: {message}"),
+        ),
+        _ => problem(
+            Reason::SourceNotReady,
+            format!("Experiment {name} has not finished yet"),
+        ),
     }
 }
 
@@ -185,4 +204,38 @@ async fn of_registry(
         run_id,
         model_id,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(trained: &str, validated: &str, completed: bool) -> ExperimentStatus {
+        let condition = |type_: &str, status: &str| {
+            serde_json::json!({"type": type_, "status": status, "reason": "R", "message": format!("about {type_}"),
+                "observedGeneration": 1, "lastTransitionTime": "1970-01-01T00:00:00Z"})
+        };
+        serde_json::from_value(serde_json::json!({
+            "conditions": [condition("Trained", trained), condition("Validated", validated)],
+            "mlflow": {"experimentId": "1", "runId": "r"},
+            "completionTime": completed.then_some("1970-01-01T00:00:00Z"),
+        }))
+        .unwrap()
+    }
+
+    fn reason(status: &ExperimentStatus) -> Reason {
+        run_of_experiment("forest", status).unwrap_err().reason
+    }
+
+    #[test]
+    fn a_training_that_failed_is_told_from_one_that_is_at_work() {
+        assert_eq!(reason(&ExperimentStatus::default()), Reason::SourceNotReady);
+        assert_eq!(reason(&status("False", "Unknown", false)), Reason::SourceNotReady);
+        assert_eq!(reason(&status("False", "Unknown", true)), Reason::SourceFailed);
+        assert_eq!(reason(&status("True", "False", true)), Reason::SourceFailed);
+        assert_eq!(
+            run_of_experiment("forest", &status("True", "True", true)),
+            Ok("r")
+        );
+    }
 }

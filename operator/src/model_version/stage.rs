@@ -16,6 +16,8 @@ pub struct Rival {
     pub claims_production: bool,
     /// The stage that it has now.
     pub stage: Stage,
+    /// Whether this was read from the API server, and not from a store that may lag behind it.
+    pub confirmed: bool,
 }
 
 impl Rival {
@@ -33,8 +35,17 @@ impl Rival {
             version: status.version.as_ref()?.parse().ok()?,
             claims_production: peer.spec.stage == Some(Stage::Production) && approved,
             stage: status.stage.unwrap_or_default(),
+            confirmed: false,
         })
     }
+}
+
+/// The rival that Production belongs to rather than to `version`: the highest that claims it.
+pub fn holder_above(version: u64, rivals: &[Rival]) -> Option<&Rival> {
+    rivals
+        .iter()
+        .filter(|rival| rival.claims_production && rival.version > version)
+        .max_by_key(|rival| rival.version)
 }
 
 /// The stage that a version gets, and why.
@@ -50,6 +61,8 @@ pub struct Decision {
     pub message: String,
     /// What to say about the approval: `Approved`, `AwaitingApproval`, `ApprovalOfOtherBytes` or `NotRequired`.
     pub approval: Reason,
+    /// The same for people, where the approval is missing or of other bytes.
+    pub approval_message: String,
 }
 
 /// Decides by what the objects say and by nothing that happened before, so that any order of events ends the same:
@@ -67,12 +80,14 @@ pub fn decide(
         None if validated.desired == Stage::Production => Reason::AwaitingApproval,
         None => Reason::NotRequired,
     };
+    let approval_message = ask(validated, digest);
     let reached = |stage: Stage| Decision {
         stage,
         reached: true,
         reason: Reason::StageReached,
         message: format!("version {version} is in stage {stage}"),
         approval,
+        approval_message: approval_message.clone(),
     };
     if validated.desired != Stage::Production {
         return reached(validated.desired);
@@ -82,30 +97,40 @@ pub fn decide(
             stage: Stage::Staging,
             reached: false,
             reason: approval,
-            message: ask(validated, digest),
+            message: approval_message.clone(),
             approval,
+            approval_message,
         };
     }
-    let holder = rivals
-        .iter()
-        .filter(|rival| rival.claims_production && rival.version > version);
-    match holder.max_by_key(|rival| rival.version) {
+    match holder_above(version, rivals) {
         None => reached(Stage::Production),
         Some(holder) => Decision {
-            stage: if current == Stage::Production {
-                Stage::Archived
-            } else {
-                current.max(Stage::Staging)
-            },
+            stage: below(holder, current),
             reached: false,
             reason: Reason::Superseded,
-            message: format!(
-                "{} (version {}) holds Production: set its spec.stage to Archived or Staging to let this version take its place",
-                holder.name, holder.version
-            ),
+            message: superseded(holder, validated),
             approval,
+            approval_message,
         },
     }
+}
+
+/// The stage of a version that another one takes Production from. It gives it up once the other one has it, and not before:
+/// else there would be a moment at each promotion at which Production is empty.
+fn below(holder: &Rival, current: Stage) -> Stage {
+    match current {
+        Stage::Production if holder.stage == Stage::Production => Stage::Archived,
+        current => current.max(Stage::Staging),
+    }
+}
+
+/// The approval goes with the stage, since the CRD refuses it on an archived version.
+fn superseded(holder: &Rival, validated: &ValidatedModelVersion) -> String {
+    let patch = r#"{"spec":{"stage":"Archived","approval":null}}"#;
+    format!(
+        "Production belongs to {} (version {}); to let this version take its place: kubectl patch modelversion {} -n {} --type merge -p '{patch}'",
+        holder.name, holder.version, holder.name, validated.namespace
+    )
 }
 
 fn ask(validated: &ValidatedModelVersion, digest: &str) -> String {
@@ -130,9 +155,22 @@ pub fn path(from: Stage, to: Stage) -> Vec<Stage> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
-    use aiops_crds::{DeletionPolicy, Source};
+    use aiops_crds::{DeletionPolicy, PublishedModel, Source};
+
+    /// What a published version has.
+    pub fn published() -> PublishedModel {
+        serde_json::from_value(serde_json::json!({
+            "digest": "d", "sizeBytes": 1, "uri": "s3://models/team/tumour/1", "inputs": [], "outputs": [], "opset": 17,
+        }))
+        .unwrap()
+    }
+
+    /// The decision on an approved version that gets what it asks for.
+    pub fn decision_of_reached(stage: Stage) -> Decision {
+        decide(&wants(stage, Some("d")), "d", 1, Stage::None, &[])
+    }
 
     fn wants(desired: Stage, approved: Option<&str>) -> ValidatedModelVersion {
         ValidatedModelVersion {
@@ -153,6 +191,7 @@ mod tests {
             version,
             claims_production,
             stage: Stage::Production,
+            confirmed: true,
         }
     }
 
@@ -216,6 +255,57 @@ mod tests {
             &[rival(2, true)],
         );
         assert_eq!(decision.stage, Stage::Staging);
+    }
+
+    #[test]
+    fn production_is_given_up_once_the_successor_has_it_and_not_before() {
+        let wants = wants(Stage::Production, Some("d"));
+        let on_its_way = Rival {
+            stage: Stage::Staging,
+            ..rival(2, true)
+        };
+        let meanwhile = decide(&wants, "d", 1, Stage::Production, &[on_its_way]);
+        assert_eq!(
+            (meanwhile.stage, meanwhile.reason, meanwhile.reached),
+            (Stage::Production, Reason::Superseded, false)
+        );
+        let then = decide(&wants, "d", 1, Stage::Production, &[rival(2, true)]);
+        assert_eq!(then.stage, Stage::Archived);
+    }
+
+    #[test]
+    fn a_superseded_version_names_a_command_that_the_crd_takes() {
+        let decision = decide(
+            &wants(Stage::Production, Some("d")),
+            "d",
+            1,
+            Stage::Production,
+            &[rival(2, true)],
+        );
+        let command = r#"kubectl patch modelversion forest-2 -n team --type merge -p '{"spec":{"stage":"Archived","approval":null}}'"#;
+        assert!(decision.message.contains(command), "{}", decision.message);
+    }
+
+    #[test]
+    fn an_approval_of_other_bytes_is_told_as_such_in_every_stage() {
+        let decision = decide(
+            &wants(Stage::Staging, Some("sha256:b")),
+            "sha256:a",
+            1,
+            Stage::None,
+            &[],
+        );
+        assert_eq!(
+            (decision.reached, decision.approval),
+            (true, Reason::ApprovalOfOtherBytes)
+        );
+        assert!(
+            decision
+                .approval_message
+                .contains("is sha256:b, but these bytes are sha256:a"),
+            "{}",
+            decision.approval_message
+        );
     }
 
     #[test]

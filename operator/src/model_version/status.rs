@@ -51,9 +51,11 @@ pub fn status(
     let registered = registered(progress, error);
     let published = published(progress, error);
     let (approved, promoted) = match &progress.decision {
-        Some(decision) => (approved(decision), promoted(decision)),
+        Some(decision) => (Some(approved(decision)), promoted(decision)),
         None => (
-            Verdict::waiting("the publication"),
+            // An error after the publication changes nothing about an approval that was judged before.
+            (!matches!(progress.publication, Some(Publication::Done(_))) || status.stage.is_none())
+                .then(|| Verdict::waiting("the publication")),
             error.map_or_else(|| Verdict::waiting("the publication"), interrupted),
         ),
     };
@@ -61,13 +63,15 @@ pub fn status(
 
     let mut conditions = Conditions::new(&status.conditions, version.metadata.generation, now);
     for (type_, verdict) in [
-        (Type::Ready, ready),
-        (Type::Registered, registered),
-        (Type::Published, published),
+        (Type::Ready, Some(ready)),
+        (Type::Registered, Some(registered)),
+        (Type::Published, Some(published)),
         (Type::Approved, approved),
-        (Type::Promoted, promoted),
+        (Type::Promoted, Some(promoted)),
     ] {
-        conditions.set(type_, verdict.status, verdict.reason, verdict.message);
+        if let Some(verdict) = verdict {
+            conditions.set(type_, verdict.status, verdict.reason, verdict.message);
+        }
     }
     status.conditions = conditions.into_vec();
     status.observed_generation = version.metadata.generation;
@@ -157,7 +161,7 @@ fn approved(decision: &Decision) -> Verdict {
     let (status, message) = match decision.approval {
         Reason::Approved => (ConditionStatus::True, "spec.approval names the published digest"),
         Reason::NotRequired => (ConditionStatus::Unknown, "only Production needs an approval"),
-        _ => (ConditionStatus::False, decision.message.as_str()),
+        _ => (ConditionStatus::False, decision.approval_message.as_str()),
     };
     Verdict::new(status, decision.approval, message)
 }
@@ -191,6 +195,22 @@ fn ready(verdicts: [&Verdict; 3], error: Option<&Error>, progress: &Progress) ->
     }
 }
 
+/// The status of a version that is being deleted, where `error` keeps its policy `Delete` from being carried out.
+pub fn held_up(version: &ModelVersion, error: &Error, now: Timestamp) -> ModelVersionStatus {
+    let mut status = version.status.clone().unwrap_or_default();
+    let mut conditions = Conditions::new(&status.conditions, version.metadata.generation, now);
+    let message = format!(
+        "not removed from MLflow and the model repository yet: {error}; tried again; to let the object go and keep the version there: \
+         kubectl patch modelversion {} -n {} --type merge -p '{{\"spec\":{{\"deletionPolicy\":\"Retain\"}}}}'",
+        version.metadata.name.as_deref().unwrap_or_default(),
+        version.metadata.namespace.as_deref().unwrap_or_default(),
+    );
+    conditions.set(Type::Ready, ConditionStatus::False, Reason::Deleting, message);
+    status.conditions = conditions.into_vec();
+    status.observed_generation = version.metadata.generation;
+    status
+}
+
 fn interrupted(error: &Error) -> Verdict {
     let (reason, message) = match error {
         Error::Mlflow(mlflow) if mlflow.is_retryable() => (
@@ -204,4 +224,82 @@ fn interrupted(error: &Error) -> Verdict {
         Error::Kubernetes { .. } | Error::Timeout(_) => (Reason::ApiRefused, error.to_string()),
     };
     Verdict::new(ConditionStatus::False, reason, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use aiops_crds::{MlflowVersionReference, Stage};
+
+    use super::super::progress::Registered;
+    use super::super::stage::tests::{decision_of_reached, published};
+    use super::*;
+
+    fn version(status: Option<ModelVersionStatus>) -> ModelVersion {
+        let mut version: ModelVersion = serde_json::from_value(serde_json::json!({
+            "apiVersion": "aiops.dev/v1alpha1", "kind": "ModelVersion",
+            "metadata": {"name": "forest-1", "namespace": "team", "generation": 1},
+            "spec": {"model": "tumour", "source": {"experiment": "forest"}, "stage": "Production"},
+        }))
+        .unwrap();
+        version.status = status;
+        version
+    }
+
+    fn in_production() -> Progress {
+        Progress {
+            registered: Some(Registered {
+                version: "1".into(),
+                reference: MlflowVersionReference::default(),
+            }),
+            publication: Some(Publication::Done(Box::new(published()))),
+            decision: Some(decision_of_reached(Stage::Production)),
+            ..Progress::default()
+        }
+    }
+
+    fn condition(status: &ModelVersionStatus, type_: Type) -> (ConditionStatus, String, String) {
+        let found = status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == type_.as_str())
+            .unwrap();
+        (found.status, found.reason.clone(), found.message.clone())
+    }
+
+    fn timeout() -> Error {
+        Error::Timeout(std::time::Duration::from_secs(1))
+    }
+
+    #[test]
+    fn an_error_after_the_publication_leaves_stage_and_approval_as_they_were() {
+        let before = status(&version(None), &in_production(), None, Timestamp::UNIX_EPOCH);
+        let interrupted = Progress {
+            decision: None,
+            ..in_production()
+        };
+        let after = status(
+            &version(Some(before.clone())),
+            &interrupted,
+            Some(&timeout()),
+            Timestamp::UNIX_EPOCH,
+        );
+        assert_eq!(after.stage, Some(Stage::Production));
+        assert_eq!(
+            condition(&after, Type::Approved),
+            condition(&before, Type::Approved)
+        );
+        assert_eq!(condition(&after, Type::Ready).0, ConditionStatus::False);
+    }
+
+    #[test]
+    fn a_deletion_that_is_held_up_says_why_and_how_to_let_go() {
+        let status = held_up(&version(None), &timeout(), Timestamp::UNIX_EPOCH);
+        let (ready, reason, message) = condition(&status, Type::Ready);
+        assert_eq!((ready, reason.as_str()), (ConditionStatus::False, "Deleting"));
+        assert!(
+            message.contains("took longer than 1 s")
+                && message.contains(r#"-n team --type merge -p '{"spec":{"deletionPolicy":"Retain"}}'"#),
+            "{message}"
+        );
+    }
 }
