@@ -173,11 +173,11 @@ pub struct PublishedModel {
     #[schemars(length(max = 2048))]
     pub uri: String,
     /// The tensors that the model takes.
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 128))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub inputs: Vec<TensorSignature>,
     /// The tensors that the model answers.
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 128))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub outputs: Vec<TensorSignature>,
     /// The opset of the default ONNX domain.
@@ -192,13 +192,13 @@ pub struct PublishedModel {
 #[serde(rename_all = "camelCase")]
 pub struct TensorSignature {
     /// The tensor's name.
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = 4096))]
     pub name: String,
     /// The datatype as the Open Inference Protocol names it, such as `FP32`.
     #[schemars(length(max = 16))]
     pub datatype: String,
     /// The extent of each dimension, -1 where it is variable.
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 2048))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub shape: Vec<i64>,
 }

@@ -92,6 +92,27 @@ fn published(report: Report, uri: String) -> PublishedModel {
 mod tests {
     use super::*;
 
+    /// A status that the schema refuses would never be written: every interface that a report can hold must be taken.
+    #[test]
+    fn whatever_fits_a_report_fits_the_schema() {
+        const REPORT_BYTES: usize = 4096;
+        let crd = serde_json::to_value(&aiops_crds::all_crds()[1]).unwrap();
+        let published =
+            "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/published/properties";
+        let limit = |path: &str| {
+            crd.pointer(&format!("{published}{path}"))
+                .and_then(serde_json::Value::as_u64)
+                .unwrap()
+        };
+        let shortest_tensor = r#"{"name":"x","datatype":"BOOL","shape":[]},"#.len() - 1;
+        for list in ["inputs", "outputs"] {
+            assert!(limit(&format!("/{list}/maxItems")) >= (REPORT_BYTES / shortest_tensor) as u64);
+            let tensor = format!("/{list}/items/properties");
+            assert!(limit(&format!("{tensor}/name/maxLength")) >= REPORT_BYTES as u64);
+            assert!(limit(&format!("{tensor}/shape/maxItems")) >= (REPORT_BYTES / "1,".len()) as u64);
+        }
+    }
+
     #[test]
     fn a_report_becomes_what_status_shows() {
         let text = r#"{"digest": "sha256:d", "sizeBytes": 9, "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}],
