@@ -17,11 +17,11 @@ use std::time::Duration;
 use aiops_crds::{Experiment, ModelVersion};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::jiff::Timestamp;
-use kube::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, watcher};
+use kube::{Api, Resource as _};
 use tokio_util::sync::CancellationToken;
 
 use self::progress::{Progress, Training};
@@ -45,11 +45,12 @@ pub async fn control(context: Arc<Context>, concurrency: u16, shutdown: Cancella
     let controller = Controller::new(experiments, watcher::Config::default())
         .owns(Api::<Job>::all(context.client.clone()), ours.clone())
         .watches(
-            Api::<ModelVersion>::all(context.client.clone()),
+            // Guarded: one version that cannot be read must not end the watch of all.
+            Api::<DeserializeGuard<ModelVersion>>::all(context.client.clone()),
             ours,
             |version| {
-                let name = version.metadata.labels.as_ref()?.get(labels::EXPERIMENT)?;
-                Some(ObjectRef::new(name).within(version.metadata.namespace.as_deref()?))
+                let name = version.meta().labels.as_ref()?.get(labels::EXPERIMENT)?;
+                Some(ObjectRef::new(name).within(version.meta().namespace.as_deref()?))
             },
         );
     drive(
@@ -93,6 +94,12 @@ async fn reconcile(experiment: Arc<Experiment>, context: Arc<Context>) -> Result
         Some(Training::Active { .. }) => Action::requeue(LOOK_AGAIN),
         _ => Action::requeue(RESYNC),
     })
+}
+
+/// The Experiment of the samples, for tests.
+#[cfg(test)]
+pub fn sample() -> Experiment {
+    validate::tests::experiment(validate::tests::sample())
 }
 
 /// Takes the training as far as it goes now; what was reached is noted in `progress`, also where an error ends it.

@@ -104,11 +104,14 @@ impl<'context> Applier<'context> {
             .during(|| format!("read {} {}/{name}", Child::kind(&()), self.namespace))?;
         match existing {
             Some(existing) if !self.owns(existing.metadata.owner_references.as_deref()) => {
+                let owners = existing.metadata.owner_references.as_deref();
+                let (holder, remedy) = holder_and_remedy(owners, &self.owner);
                 Err(Error::NameTaken {
                     kind: Child::kind(&()).into_owned(),
                     namespace: self.namespace.clone(),
                     name: name.to_owned(),
-                    holder: holder(existing.metadata.owner_references.as_deref()),
+                    holder,
+                    remedy,
                 })
             }
             _ => Ok(()),
@@ -123,13 +126,51 @@ impl<'context> Applier<'context> {
     }
 }
 
-fn holder(owners: Option<&[OwnerReference]>) -> String {
-    owners
+/// Who holds a name that `owner` needs, and what to do about it.
+fn holder_and_remedy(owners: Option<&[OwnerReference]>, owner: &OwnerReference) -> (String, &'static str) {
+    const RENAME: &str = "delete or rename it, or choose another name for this object";
+    let controller = owners
         .unwrap_or_default()
         .iter()
-        .find(|owner| owner.controller == Some(true))
-        .map_or_else(
-            || "nobody this operator knows".into(),
-            |owner| format!("{} {}", owner.kind, owner.name),
-        )
+        .find(|holder| holder.controller == Some(true));
+    match controller {
+        None => ("nobody this operator knows".into(), RENAME),
+        // Deleted and made again, before the garbage collector has got to its children.
+        Some(holder) if holder.kind == owner.kind && holder.name == owner.name => (
+            format!("an earlier {} {}", holder.kind, holder.name),
+            "nothing to do; it is removed with that one, and tried again until then",
+        ),
+        Some(holder) => (format!("{} {}", holder.kind, holder.name), RENAME),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(kind: &str, name: &str, uid: &str) -> OwnerReference {
+        OwnerReference {
+            kind: kind.into(),
+            name: name.into(),
+            uid: uid.into(),
+            controller: Some(true),
+            ..OwnerReference::default()
+        }
+    }
+
+    #[test]
+    fn a_child_of_an_earlier_object_of_the_same_name_needs_nobody_to_rename_anything() {
+        let us = owner("Experiment", "forest", "2");
+        let (holder, remedy) = holder_and_remedy(Some(&[owner("Experiment", "forest", "1")]), &us);
+        assert_eq!(holder, "an earlier Experiment forest");
+        assert!(remedy.starts_with("nothing to do"), "{remedy}");
+        for others in [
+            vec![owner("Experiment", "tree", "3")],
+            vec![owner("CronJob", "forest", "4")],
+            vec![],
+        ] {
+            let (_, remedy) = holder_and_remedy(Some(&others), &us);
+            assert!(remedy.starts_with("delete or rename it"), "{remedy}");
+        }
+    }
 }

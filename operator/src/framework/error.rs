@@ -17,9 +17,7 @@ pub enum Error {
         source: kube::Error,
     },
     /// A child's name is taken.
-    #[error(
-        "{kind} {namespace}/{name} exists and belongs to {holder}: delete or rename it, or choose another name for this object"
-    )]
+    #[error("{kind} {namespace}/{name} exists and belongs to {holder}: {remedy}")]
     NameTaken {
         /// The child's kind.
         kind: String,
@@ -29,6 +27,8 @@ pub enum Error {
         name: String,
         /// Who owns it.
         holder: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// A call to MLflow failed.
     #[error(transparent)]

@@ -13,7 +13,7 @@ use super::error::{DuringAction as _, Error};
 /// Adds `finalizer` where the object does not have it.
 ///
 /// # Errors
-/// The API's own, a conflict among them: the next reconcile sees the change that it conflicts with.
+/// The API's own, among them a conflict with a deletion: the next reconcile sees it.
 pub async fn add<Object>(object: &Object, finalizer: &str, context: &Context) -> Result<(), Error>
 where
     Object: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
@@ -21,9 +21,10 @@ where
     if object.finalizers().iter().any(|existing| existing == finalizer) {
         return Ok(());
     }
-    let mut finalizers = object.finalizers().to_vec();
-    finalizers.push(finalizer.into());
-    set(object, finalizers, context).await
+    change(object, &context.client, |finalizers| {
+        finalizers.push(finalizer.into())
+    })
+    .await
 }
 
 /// Removes `finalizer` where the object has it.
@@ -37,28 +38,141 @@ where
     if !object.finalizers().iter().any(|existing| existing == finalizer) {
         return Ok(());
     }
-    let mut finalizers = object.finalizers().to_vec();
-    finalizers.retain(|existing| existing != finalizer);
-    set(object, finalizers, context).await
+    change(object, &context.client, |finalizers| {
+        finalizers.retain(|existing| existing != finalizer);
+    })
+    .await
 }
 
-async fn set<Object>(object: &Object, finalizers: Vec<String>, context: &Context) -> Result<(), Error>
+/// How often a change is tried again on what somebody else made of the object meanwhile.
+const CONFLICTS: u32 = 3;
+
+/// Writes what `edit` makes of the finalizers.
+async fn change<Object>(
+    object: &Object,
+    client: &kube::Client,
+    edit: impl Fn(&mut Vec<String>) + Send,
+) -> Result<(), Error>
 where
     Object: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    let api: Api<Object> = Api::namespaced(context.client.clone(), &namespace);
-    // The resource version makes the API server refuse the list if another finalizer came or went meanwhile.
-    let patch = serde_json::json!({
-        "metadata": {"finalizers": finalizers, "resourceVersion": object.resource_version()},
-    });
-    match api
-        .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
+    let action = || format!("set the finalizers of {} {namespace}/{name}", Object::kind(&()));
+    let api: Api<Object> = Api::namespaced(client.clone(), &namespace);
+    let mut current = object.meta().clone();
+    for attempt in 1.. {
+        let mut finalizers = current.finalizers.clone().unwrap_or_default();
+        edit(&mut finalizers);
+        // The resource version makes the API server refuse the list if another finalizer came or went meanwhile.
+        let patch = serde_json::json!({
+            "metadata": {"finalizers": finalizers, "resourceVersion": current.resource_version},
+        });
+        let patched = api
+            .patch_metadata(&name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await;
+        match patched {
+            Ok(_) => break,
+            Err(kube::Error::Api(status)) if status.is_not_found() => break,
+            Err(kube::Error::Api(status)) if status.is_conflict() && attempt < CONFLICTS => {
+                let live = api.get_metadata_opt(&name).await.during(action)?;
+                let Some(live) = live.map(|live| live.metadata) else {
+                    break;
+                };
+                let same = live.uid == current.uid && live.deletion_timestamp == current.deletion_timestamp;
+                if !same {
+                    return Err(kube::Error::Api(status)).during(action);
+                }
+                current = live;
+            }
+            Err(error) => return Err(error).during(action),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use aiops_crds::Experiment;
+    use axum::http::StatusCode;
+    use axum::routing::get;
+    use axum::{Json, Router};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// An API server whose Experiment `team/forest` has version 2 and the finalizer of somebody else.
+    async fn api_server(stored: Arc<Mutex<Value>>) -> kube::Client {
+        let read = stored.clone();
+        let write = move |Json(patch): Json<Value>| async move {
+            let mut stored = stored.lock().unwrap();
+            if patch["metadata"]["resourceVersion"] != stored["metadata"]["resourceVersion"] {
+                let conflict = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+                    "message": "modified", "reason": "Conflict", "code": 409});
+                return (StatusCode::CONFLICT, Json(conflict));
+            }
+            stored["metadata"]["finalizers"] = patch["metadata"]["finalizers"].clone();
+            (StatusCode::OK, Json(stored.clone()))
+        };
+        let routes = Router::new().route(
+            "/apis/aiops.dev/v1alpha1/namespaces/team/experiments/forest",
+            get(move || async move { Json(read.lock().unwrap().clone()) }).patch(write),
+        );
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        kube::Client::try_from(kube::Config::new(uri.parse().unwrap())).unwrap()
+    }
+
+    fn stored(metadata: Value) -> Arc<Mutex<Value>> {
+        let mut whole = json!({"name": "forest", "namespace": "team", "uid": "u", "resourceVersion": "2",
+            "finalizers": ["other"]});
+        whole
+            .as_object_mut()
+            .unwrap()
+            .extend(metadata.as_object().unwrap().clone());
+        Arc::new(Mutex::new(
+            json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": whole}),
+        ))
+    }
+
+    /// The Experiment as a store has it that has not seen version 2.
+    fn remembered() -> Experiment {
+        let mut experiment = crate::experiment::sample();
+        experiment.metadata.resource_version = Some("1".into());
+        experiment.metadata.uid = Some("u".into());
+        experiment
+    }
+
+    async fn add_ours(stored: &Arc<Mutex<Value>>) -> Result<(), Error> {
+        let client = api_server(stored.clone()).await;
+        change(&remembered(), &client, |finalizers| {
+            finalizers.push("ours".into())
+        })
         .await
-    {
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-        result => result
-            .map(|_| ())
-            .during(|| format!("set the finalizers of {} {namespace}/{name}", Object::kind(&()))),
+    }
+
+    #[tokio::test]
+    async fn a_change_by_somebody_else_meanwhile_is_kept_and_no_error() {
+        let stored = stored(json!({}));
+        add_ours(&stored).await.unwrap();
+        assert_eq!(
+            stored.lock().unwrap()["metadata"]["finalizers"],
+            json!(["other", "ours"])
+        );
+    }
+
+    #[tokio::test]
+    async fn nothing_is_added_to_an_object_that_is_being_deleted_or_another_of_its_name() {
+        for difference in [
+            json!({"deletionTimestamp": "1970-01-01T00:00:00Z"}),
+            json!({"uid": "v"}),
+        ] {
+            let stored = stored(difference);
+            assert!(add_ours(&stored).await.is_err());
+            assert_eq!(stored.lock().unwrap()["metadata"]["finalizers"], json!(["other"]));
+        }
     }
 }

@@ -332,6 +332,7 @@ fn a_taken_name_is_told_and_what_was_known_of_the_pods_stands() {
         namespace: "team".into(),
         name: "tumour-inference".into(),
         holder: "nobody this operator knows".into(),
+        remedy: "delete or rename it",
     };
     let cut_short = Progress {
         resolution: facts.resolution,
