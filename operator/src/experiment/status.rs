@@ -59,7 +59,7 @@ pub fn status(
 ) -> ExperimentStatus {
     let mut status = experiment.status.clone().unwrap_or_default();
     let trained = trained(progress, error);
-    let validated = validated(progress, &trained);
+    let validated = validated(progress, &trained, already_registered(experiment).is_some());
     let registered = registered(experiment, progress, &validated);
     let ready = ready(experiment, [&trained, &validated, &registered], error);
 
@@ -154,7 +154,7 @@ fn failure_reason(failure: &Failure) -> Reason {
     }
 }
 
-fn validated(progress: &Progress, trained: &Verdict) -> Verdict {
+fn validated(progress: &Progress, trained: &Verdict, registered_before: bool) -> Verdict {
     if trained.status != ConditionStatus::True || progress.metrics.is_empty() && progress.verdicts.is_empty()
     {
         return Verdict::waiting("the training");
@@ -190,13 +190,18 @@ fn validated(progress: &Progress, trained: &Verdict) -> Verdict {
         .iter()
         .map(|metric| metric.name.as_str())
         .collect();
+    let outcome = if registered_before {
+        "nothing more is registered"
+    } else {
+        "nothing is registered"
+    };
     let remedy = if missing {
         format!(
-            "; nothing is registered; the run has {}: correct spec.validation",
+            "; {outcome}; the run has {}: correct spec.validation",
             known.join(", ")
         )
     } else {
-        "; nothing is registered: train better in a new Experiment, or change spec.validation".into()
+        format!("; {outcome}: train better in a new Experiment, or change spec.validation")
     };
     Verdict::new(
         ConditionStatus::False,
@@ -205,7 +210,13 @@ fn validated(progress: &Progress, trained: &Verdict) -> Verdict {
     )
 }
 
+/// The ModelVersion that an earlier generation of the spec registered.
+fn already_registered(experiment: &Experiment) -> Option<&str> {
+    experiment.status.as_ref()?.model_version.as_deref()
+}
+
 fn registered(experiment: &Experiment, progress: &Progress, validated: &Verdict) -> Verdict {
+    let before = already_registered(experiment);
     let Some(register) = &experiment.spec.register else {
         return Verdict::new(
             ConditionStatus::True,
@@ -224,6 +235,14 @@ fn registered(experiment: &Experiment, progress: &Progress, validated: &Verdict)
             Reason::NameTaken,
             format!(
                 "ModelVersion {name} exists and holds another model, such as that of an earlier Experiment of this name: set spec.register.name to a name that is free"
+            ),
+        ),
+        None if validated.status == ConditionStatus::False && before.is_some() => Verdict::new(
+            ConditionStatus::False,
+            Reason::Waiting,
+            format!(
+                "ModelVersion {} was registered by what spec.validation said before; it stays: archive or delete it if it should not",
+                before.unwrap_or_default()
             ),
         ),
         None if validated.status == ConditionStatus::False => Verdict::new(
@@ -319,6 +338,33 @@ mod tests {
         assert!(message.contains("accuracy: 0.9 < min 0.93"), "{message}");
         assert_eq!(status.model_version, None);
         assert_eq!(status.result.as_deref(), Some("accuracy=0.9000"));
+    }
+
+    #[test]
+    fn a_validation_that_is_tightened_after_the_registration_names_the_version_that_stays() {
+        let mut object = experiment(sample());
+        object.status = Some(ExperimentStatus {
+            model_version: Some("forest-1".into()),
+            ..ExperimentStatus::default()
+        });
+        let status = status(&object, &trained(false), None, Timestamp::UNIX_EPOCH);
+        let message = |type_: &str| {
+            let found = status
+                .conditions
+                .iter()
+                .find(|condition| condition.type_ == type_);
+            found.unwrap().message.clone()
+        };
+        assert!(
+            message("Registered").contains("ModelVersion forest-1"),
+            "{}",
+            message("Registered")
+        );
+        assert!(
+            message("Validated").contains("nothing more is registered"),
+            "{}",
+            message("Validated")
+        );
     }
 
     #[test]
