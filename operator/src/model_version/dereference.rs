@@ -72,6 +72,21 @@ pub fn peers(store: &Versions, version: &ModelVersion) -> Vec<ModelVersion> {
         .collect()
 }
 
+/// The other versions of the model of one that changed, as the controller's queue names them.
+pub fn references_to_peers(
+    store: &Versions,
+    changed: &DeserializeGuard<ModelVersion>,
+) -> Vec<ObjectRef<DeserializeGuard<ModelVersion>>> {
+    let peers = changed.0.as_ref().map(|version| peers(store, version));
+    peers
+        .iter()
+        .flatten()
+        .map(|peer| {
+            ObjectRef::new(&peer.name_any()).within(peer.metadata.namespace.as_deref().unwrap_or_default())
+        })
+        .collect()
+}
+
 fn is_peer(version: &ModelVersion, model: &str) -> bool {
     version.spec.model == model && version.metadata.deletion_timestamp.is_none()
 }
@@ -108,7 +123,7 @@ pub async fn with_confirmed_holder(
 /// The versions whose source is an Experiment.
 pub fn versions_of_experiment(
     store: &Versions,
-    experiment: &Experiment,
+    experiment: &DeserializeGuard<Experiment>,
 ) -> Vec<ObjectRef<DeserializeGuard<ModelVersion>>> {
     let name = experiment.name_any();
     let guards = store.state().into_iter().filter(|guard| {

@@ -20,7 +20,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::Store;
 use kube::runtime::{Controller, watcher};
 use kube::{Api, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
@@ -50,21 +50,16 @@ pub async fn control(context: Arc<Context>, concurrency: u16, shutdown: Cancella
     let controller = controller
         .owns(Api::<Job>::all(context.client.clone()), ours)
         .watches(
-            Api::<Experiment>::all(context.client.clone()),
+            // Guarded, here and below: one object that cannot be read must not end the watch of all.
+            Api::<DeserializeGuard<Experiment>>::all(context.client.clone()),
             watcher::Config::default(),
             move |experiment| dereference::versions_of_experiment(&of_experiment, &experiment),
         )
         // Who holds Production is decided among the versions of a model: each is looked at when another one changes.
         .watches(
-            Api::<ModelVersion>::all(context.client.clone()),
+            Api::<DeserializeGuard<ModelVersion>>::all(context.client.clone()),
             watcher::Config::default(),
-            move |version| {
-                dereference::peers(&of_model, &version)
-                    .iter()
-                    .map(ObjectRef::from_obj)
-                    .map(ObjectRef::erase_to_guard)
-                    .collect::<Vec<_>>()
-            },
+            move |version| dereference::references_to_peers(&of_model, &version),
         );
     let reconcile = move |version, context| reconcile(version, context, store.clone());
     drive(
@@ -78,21 +73,6 @@ pub async fn control(context: Arc<Context>, concurrency: u16, shutdown: Cancella
         shutdown,
     )
     .await;
-}
-
-/// The same object, as the controller's queue names it.
-trait EraseToGuard {
-    fn erase_to_guard(self) -> ObjectRef<DeserializeGuard<ModelVersion>>;
-}
-
-impl EraseToGuard for ObjectRef<ModelVersion> {
-    fn erase_to_guard(self) -> ObjectRef<DeserializeGuard<ModelVersion>> {
-        let reference = ObjectRef::new(&self.name);
-        match &self.namespace {
-            Some(namespace) => reference.within(namespace),
-            None => reference,
-        }
-    }
 }
 
 async fn reconcile(
