@@ -36,21 +36,12 @@ pub async fn close_run(experiment: &Experiment, context: &Context) -> Result<Act
     {
         return Ok(Action::await_change());
     }
-    let run = experiment
-        .status
-        .as_ref()
-        .and_then(|status| status.mlflow.as_ref());
-    if let Some(reference) = run
-        && let Err(error) = tracking::close_killed(&reference.run_id, context).await
-    {
+    if let Err(error) = tracking::close_run_of(experiment, &context.mlflow).await {
         let deleted = experiment.metadata.deletion_timestamp.as_ref().map(|time| time.0);
         if deleted.is_none_or(|deleted| Timestamp::now().duration_since(deleted) < PATIENCE) {
             return Err(error);
         }
-        tracing::warn!(
-            run_id = reference.run_id,
-            "the run is left open in MLflow, which did not answer: {error}"
-        );
+        tracing::warn!("the run is left open in MLflow, which did not answer: {error}");
     }
     release(experiment, context).await?;
     Ok(Action::requeue(Duration::from_secs(60)))

@@ -1,11 +1,12 @@
 //! The Experiment's run in MLflow: made once, closed when its training has ended.
 
-use aiops_crds::{ExperimentStatus, MlflowRunReference};
-use aiops_mlflow_client::{LogBatch, NewRun, Run, RunStatus, Tag};
+use aiops_crds::{Experiment, ExperimentStatus, MlflowRunReference};
+use aiops_mlflow_client::{Client, Filter, LogBatch, NewRun, Run, RunSearch, RunStatus, Tag, UID_TAG};
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
 
 use super::progress::Training;
-use super::validate::ValidatedExperiment;
+use super::validate::{ValidatedExperiment, mlflow_experiment};
 use crate::framework::context::Context;
 use crate::framework::error::Error;
 use crate::framework::job_outcome::Failure;
@@ -54,7 +55,7 @@ pub fn reference(run: &Run) -> MlflowRunReference {
 /// Closes the run of a Job that succeeded, where the trainer has not.
 pub async fn close_finished(run: &Run, context: &Context) -> Result<Training, Error> {
     if run.info.status != RunStatus::Finished {
-        close(run, RunStatus::Finished, context).await?;
+        close(run, RunStatus::Finished, &context.mlflow).await?;
     }
     Ok(Training::Succeeded)
 }
@@ -81,30 +82,52 @@ pub async fn close_failed(run: &Run, failure: &Failure, context: &Context) -> Re
             .await?;
     }
     if !matches!(run.info.status, RunStatus::Failed | RunStatus::Killed) {
-        close(run, RunStatus::Failed, context).await?;
+        close(run, RunStatus::Failed, &context.mlflow).await?;
     }
     Ok(Training::Failed(failure.clone()))
 }
 
-/// Closes a run whose Experiment is being deleted.
-pub async fn close_killed(run_id: &str, context: &Context) -> Result<(), Error> {
-    let run = match context.mlflow.get_run(run_id).await {
-        Err(error) if error.is_not_found() => return Ok(()),
-        result => result?,
+/// Closes the run of an Experiment that is being deleted, where it has one that is not ended. A run that was made and whose
+/// reference never got into the status is found by the Experiment's UID.
+pub async fn close_run_of(experiment: &Experiment, mlflow: &Client) -> Result<(), Error> {
+    let status = experiment.status.as_ref();
+    let run = match status.and_then(|status| status.mlflow.as_ref()) {
+        Some(reference) => found(mlflow.get_run(&reference.run_id).await)?,
+        None => run_by_uid(experiment, mlflow).await?,
     };
-    if run.info.status.is_ended() {
-        Ok(())
-    } else {
-        close(&run, RunStatus::Killed, context).await
+    match run {
+        Some(run) if !run.info.status.is_ended() => close(&run, RunStatus::Killed, mlflow).await,
+        _ => Ok(()),
     }
 }
 
-async fn close(run: &Run, status: RunStatus, context: &Context) -> Result<(), Error> {
+async fn run_by_uid(experiment: &Experiment, mlflow: &Client) -> Result<Option<Run>, Error> {
+    let name = mlflow_experiment(
+        &experiment.namespace().unwrap_or_default(),
+        &experiment.name_any(),
+    );
+    let Some(folder) = found(mlflow.get_experiment_by_name(&name).await)? else {
+        return Ok(None);
+    };
+    let search = RunSearch {
+        experiment_ids: vec![folder.experiment_id],
+        filter: Filter::new().tag(UID_TAG, &experiment.uid().unwrap_or_default())?,
+        order_by: Vec::new(),
+        limit: Some(1),
+    };
+    Ok(mlflow.search_runs(&search).await?.into_iter().next())
+}
+
+fn found<T>(result: Result<T, aiops_mlflow_client::Error>) -> Result<Option<T>, Error> {
+    match result {
+        Err(error) if error.is_not_found() => Ok(None),
+        result => Ok(Some(result?)),
+    }
+}
+
+async fn close(run: &Run, status: RunStatus, mlflow: &Client) -> Result<(), Error> {
     let end = Timestamp::now().as_millisecond();
-    Ok(context
-        .mlflow
-        .update_run(&run.info.run_id, status, Some(end))
-        .await?)
+    Ok(mlflow.update_run(&run.info.run_id, status, Some(end)).await?)
 }
 
 /// How the training of a run ended whose Job is gone. A run that the trainer itself marked as failed may be tried again;
@@ -118,4 +141,63 @@ pub fn ended(run: &Run) -> Option<Training> {
         }));
     }
     (run.info.status == RunStatus::Finished).then_some(Training::Succeeded)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use aiops_mlflow_client::Config;
+    use axum::routing::{get, post};
+    use axum::{Json, Router};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// An MLflow that has a run of the samples' Experiment in `status`, and the updates that it gets.
+    async fn mlflow(status: &'static str) -> (Client, Arc<Mutex<Vec<Value>>>) {
+        let updates: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let noted = updates.clone();
+        let search = move |Json(search): Json<Value>| async move {
+            let ours = search["filter"] == "tags.`aiops.dev/uid` = 'u-1'"
+                && search["experiment_ids"] == json!(["7"]);
+            let run = json!({"info": {"run_id": "r", "experiment_id": "7", "status": status}});
+            Json(json!({"runs": if ours { vec![run] } else { Vec::new() }}))
+        };
+        let update = move |Json(update): Json<Value>| async move {
+            noted.lock().unwrap().push(update);
+            Json(json!({}))
+        };
+        let experiment = json!({"experiment": {"experiment_id": "7", "name": "team/forest"}});
+        let routes = Router::new()
+            .route(
+                "/api/2.0/mlflow/experiments/get-by-name",
+                get(move || async move { Json(experiment) }),
+            )
+            .route("/api/2.0/mlflow/runs/search", post(search))
+            .route("/api/2.0/mlflow/runs/update", post(update));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let client = Client::new(Config::new(address.parse().unwrap())).unwrap();
+        (client, updates)
+    }
+
+    #[tokio::test]
+    async fn a_run_that_never_got_into_the_status_is_closed_with_its_experiment() {
+        let (client, updates) = mlflow("RUNNING").await;
+        close_run_of(&super::super::sample(), &client).await.unwrap();
+        let updates = updates.lock().unwrap();
+        assert_eq!(
+            (&updates[0]["run_id"], &updates[0]["status"]),
+            (&json!("r"), &json!("KILLED"))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_run_that_has_ended_keeps_its_end() {
+        let (client, updates) = mlflow("FINISHED").await;
+        close_run_of(&super::super::sample(), &client).await.unwrap();
+        assert!(updates.lock().unwrap().is_empty());
+    }
 }

@@ -87,8 +87,13 @@ impl ValidatedExperiment {
     /// The name of the experiment in MLflow.
     #[must_use]
     pub fn mlflow_experiment(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
+        mlflow_experiment(&self.namespace, &self.name)
     }
+}
+
+/// The name in MLflow of the experiment that holds an Experiment's runs.
+pub fn mlflow_experiment(namespace: &str, name: &str) -> String {
+    format!("{namespace}/{name}")
 }
 
 /// Checks the spec and fills in its defaults.
