@@ -22,7 +22,7 @@ where
         return Ok(());
     }
     change(object, &context.client, |finalizers| {
-        finalizers.push(finalizer.into())
+        finalizers.push(finalizer.into());
     })
     .await
 }
@@ -149,7 +149,7 @@ mod tests {
     async fn add_ours(stored: &Arc<Mutex<Value>>) -> Result<(), Error> {
         let client = api_server(stored.clone()).await;
         change(&remembered(), &client, |finalizers| {
-            finalizers.push("ours".into())
+            finalizers.push("ours".into());
         })
         .await
     }
