@@ -79,6 +79,8 @@ pub struct Trainer {
     /// Fraction of the rows that is held out from training and that metrics are computed on, between 0 and 1. Default: "0.25".
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8), regex(pattern = r"^0?\.[0-9]{1,4}$"))]
+    #[x_kube(validation = Rule::new("double(self) > 0.0").message(
+        "holdoutFraction is 0, so that no rows would be left to compute metrics on: use a fraction such as \"0.25\""))]
     pub holdout_fraction: Option<String>,
     /// Seed of the split and of the estimator. Default: 42.
     #[serde(skip_serializing_if = "Option::is_none")]
