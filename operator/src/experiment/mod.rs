@@ -2,7 +2,6 @@
 
 mod build;
 mod cleanup;
-mod dereference;
 mod metrics;
 mod progress;
 mod registration;
@@ -32,6 +31,7 @@ use crate::framework::context::Context;
 use crate::framework::controller::{Settings, drive};
 use crate::framework::error::{Error, RESYNC};
 use crate::framework::job_outcome::{JobOutcome, job_outcome};
+use crate::framework::observed_job::observe_job;
 
 /// The field manager of this controller.
 pub const FIELD_MANAGER: &str = "aiops-experiment";
@@ -109,7 +109,8 @@ async fn advance(
     context: &Context,
     progress: &mut Progress,
 ) -> Result<(), Error> {
-    let observed = dereference::dereference(validated, context).await?;
+    let (namespace, job) = (&validated.namespace, validated.job_name());
+    let observed = observe_job(namespace, &job, &validated.uid, context).await?;
     let run = tracking::ensure_run(validated, experiment.status.as_ref(), context).await?;
     progress.run = Some(tracking::reference(&run));
 

@@ -12,31 +12,9 @@ use super::thresholds::all_passed;
 use crate::framework::conditions::Conditions;
 use crate::framework::error::Error;
 use crate::framework::job_outcome::Failure;
+use crate::framework::verdict;
 
-/// One condition's part of the verdict.
-struct Verdict {
-    status: ConditionStatus,
-    reason: Reason,
-    message: String,
-}
-
-impl Verdict {
-    fn new(status: ConditionStatus, reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            reason,
-            message: message.into(),
-        }
-    }
-
-    fn waiting(on: &str) -> Self {
-        Self::new(
-            ConditionStatus::Unknown,
-            Reason::Waiting,
-            format!("waits for {on}"),
-        )
-    }
-}
+type Verdict = verdict::Verdict<Reason>;
 
 /// Whether nothing is left to do for this generation of the spec.
 pub fn is_complete(experiment: &Experiment) -> bool {
@@ -70,7 +48,7 @@ pub fn status(
         (Type::Validated, validated),
         (Type::Registered, registered),
     ] {
-        conditions.set(type_, verdict.status, verdict.reason, verdict.message);
+        conditions.set(type_, verdict);
     }
     status.conditions = conditions.into_vec();
     status.observed_generation = experiment.metadata.generation;

@@ -1,8 +1,10 @@
 //! Collects the conditions of one reconcile.
 
-use aiops_crds::{Condition, ConditionStatus, set_condition};
+use aiops_crds::{Condition, set_condition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
+
+use super::verdict::{Reason, Verdict};
 
 /// The conditions of an object as they were, changed by what this reconcile observed.
 #[derive(Debug)]
@@ -22,19 +24,13 @@ impl Conditions {
         }
     }
 
-    /// Sets one condition; `type_` and `reason` come from the kind's closed enums.
-    pub fn set(
-        &mut self,
-        type_: impl std::fmt::Display,
-        status: ConditionStatus,
-        reason: impl std::fmt::Display,
-        message: impl Into<String>,
-    ) {
+    /// Sets one condition; `type_` and the verdict's reason come from the kind's closed enums.
+    pub fn set<R: Reason>(&mut self, type_: impl std::fmt::Display, verdict: Verdict<R>) {
         let condition = Condition {
             type_: type_.to_string(),
-            status,
-            reason: reason.to_string(),
-            message: message.into(),
+            status: verdict.status,
+            reason: verdict.reason.to_string(),
+            message: verdict.message,
             observed_generation: self.generation,
             last_transition_time: Time(self.now),
         };

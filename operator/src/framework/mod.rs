@@ -9,5 +9,7 @@ pub mod error;
 pub mod finalizer;
 pub mod job_outcome;
 pub mod metrics;
+pub mod observed_job;
 pub mod pod_trouble;
 pub mod status;
+pub mod verdict;

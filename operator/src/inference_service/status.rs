@@ -53,7 +53,7 @@ pub fn status(
             .any(|condition| condition.type_ == type_.as_str());
         let verdict = verdict.or_else(|| (!known).then(|| Verdict::waiting("an earlier step")));
         if let Some(verdict) = verdict {
-            conditions.set(type_, verdict.status, verdict.reason, verdict.message);
+            conditions.set(type_, verdict);
         }
     }
     status.conditions = conditions.into_vec();

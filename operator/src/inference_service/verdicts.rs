@@ -1,6 +1,6 @@
 //! One function for each condition: what it says about the facts of a reconcile (pure).
 
-use aiops_crds::{ConditionStatus, InferenceServiceReason as Reason};
+use aiops_crds::InferenceServiceReason as Reason;
 use k8s_openapi::api::apps::v1::Deployment;
 
 use super::build::METRICS;
@@ -10,52 +10,10 @@ use super::resolve::{Resolution, ResolvedModel};
 use super::serving_plan::{ModelState, PlanState, PodAnswer};
 use super::validate::Scale;
 use crate::framework::pod_trouble::pod_trouble;
+use crate::framework::verdict;
 
-/// One condition's part of the verdict.
-#[derive(Clone, Debug)]
-pub struct Verdict {
-    /// Whether the condition holds.
-    pub status: ConditionStatus,
-    /// Why, as one word.
-    pub reason: Reason,
-    /// Why, for people.
-    pub message: String,
-}
-
-impl Verdict {
-    /// A verdict.
-    pub fn new(status: ConditionStatus, reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            reason,
-            message: message.into(),
-        }
-    }
-
-    /// It does not hold.
-    pub fn not(reason: Reason, message: impl Into<String>) -> Self {
-        Self::new(ConditionStatus::False, reason, message)
-    }
-
-    /// It holds.
-    pub fn holds(reason: Reason, message: impl Into<String>) -> Self {
-        Self::new(ConditionStatus::True, reason, message)
-    }
-
-    /// It was not tried.
-    pub fn waiting(on: &str) -> Self {
-        Self::new(
-            ConditionStatus::Unknown,
-            Reason::Waiting,
-            format!("waits for {on}"),
-        )
-    }
-
-    /// Whether it holds.
-    pub fn is_true(&self) -> bool {
-        self.status == ConditionStatus::True
-    }
-}
+/// A verdict of this kind.
+pub type Verdict = verdict::Verdict<Reason>;
 
 /// `ModelsResolved`.
 pub fn models_resolved(resolution: &Resolution) -> Verdict {

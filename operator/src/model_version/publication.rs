@@ -3,11 +3,11 @@
 use aiops_crds::{Parity, PublishedModel, TensorSignature};
 use serde::Deserialize;
 
-use super::dereference::ObservedJob;
 use super::progress::{Publication, Registered};
 use super::validate::{ValidatedModelVersion, job_name};
 use crate::configuration::Configuration;
 use crate::framework::job_outcome::{Failure, JobOutcome, job_outcome};
+use crate::framework::observed_job::ObservedJob;
 
 /// The termination message of `publish` (docs/interfaces.md).
 #[derive(Debug, Deserialize)]

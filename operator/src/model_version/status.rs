@@ -12,33 +12,12 @@ use super::stage::{Decision, path};
 use crate::framework::conditions::Conditions;
 use crate::framework::error::Error;
 use crate::framework::job_outcome::Failure;
+use crate::framework::verdict;
+
+type Verdict = verdict::Verdict<Reason>;
 
 /// How many changes of the stage status remembers.
 const HISTORY: usize = 10;
-
-struct Verdict {
-    status: ConditionStatus,
-    reason: Reason,
-    message: String,
-}
-
-impl Verdict {
-    fn new(status: ConditionStatus, reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            reason,
-            message: message.into(),
-        }
-    }
-
-    fn waiting(on: &str) -> Self {
-        Self::new(
-            ConditionStatus::Unknown,
-            Reason::Waiting,
-            format!("waits for {on}"),
-        )
-    }
-}
 
 /// The status after a reconcile. What could not be found out now because of `error` stays as it was.
 pub fn status(
@@ -70,7 +49,7 @@ pub fn status(
         (Type::Promoted, Some(promoted)),
     ] {
         if let Some(verdict) = verdict {
-            conditions.set(type_, verdict.status, verdict.reason, verdict.message);
+            conditions.set(type_, verdict);
         }
     }
     status.conditions = conditions.into_vec();
@@ -205,7 +184,7 @@ pub fn held_up(version: &ModelVersion, error: &Error, now: Timestamp) -> ModelVe
         version.metadata.name.as_deref().unwrap_or_default(),
         version.metadata.namespace.as_deref().unwrap_or_default(),
     );
-    conditions.set(Type::Ready, ConditionStatus::False, Reason::Deleting, message);
+    conditions.set(Type::Ready, Verdict::not(Reason::Deleting, message));
     status.conditions = conditions.into_vec();
     status.observed_generation = version.metadata.generation;
     status
