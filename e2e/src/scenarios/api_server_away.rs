@@ -1,6 +1,6 @@
 //! The API server is away for a minute while a training runs: services answer meanwhile, and work goes on afterwards.
 
-use aiops_crds::{Experiment, InferenceService, ModelVersion};
+use aiops_crds::{ConditionStatus, Experiment, InferenceService, ModelVersion};
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use super::mlflow_away::{require_one_version, until_trainer_runs};
 use super::specs;
 use crate::faults::OUTAGE;
 use crate::load::Load;
-use crate::scenario::{Context, Ended, JOB};
+use crate::scenario::{Context, Ended, JOB, SOON};
 use crate::serving::{Fronts, LINEAR_ROW, request};
 
 const ROUNDS: u32 = 3000;
@@ -60,6 +60,11 @@ pub async fn run(context: &Context) -> Result<Ended> {
         .until_ready::<Experiment>("at-work", "Succeeded", JOB)
         .await?;
     context.only_run_of("at-work").await?;
+    // A controller whose watches came back one by one would take minutes to see the new object.
+    let registered = ("Registered", ConditionStatus::True, "Registered");
+    context
+        .until_condition::<ModelVersion>("at-work-1", registered, SOON)
+        .await?;
     context
         .until_ready::<ModelVersion>("at-work-1", "StageReached", JOB)
         .await?;
