@@ -132,7 +132,7 @@ pub struct PublishArguments {
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub version: u64,
     /// Folder for a downloaded source.
-    #[arg(long, value_name = "FOLDER", default_value = "/work")]
+    #[arg(long, value_name = "FOLDER", default_value = "/publish")]
     pub work_folder: PathBuf,
     /// File for the termination message.
     #[arg(long, value_name = "FILE", default_value = "/dev/termination-log")]

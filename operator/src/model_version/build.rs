@@ -14,7 +14,7 @@ use crate::configuration::Configuration;
 
 const DEADLINE_SECONDS: i64 = 1800;
 const BACKOFF_LIMIT: i32 = 4;
-const WORK: &str = "/work";
+const FOLDER: &str = "/publish";
 
 /// The publish Job: conversion where the source is not ONNX yet, then check and upload.
 pub fn job(validated: &ValidatedModelVersion, registered: &Registered, configuration: &Configuration) -> Job {
@@ -72,7 +72,7 @@ fn convert(registered: &Registered, configuration: &Configuration) -> Option<Con
         "--model-id",
         model_id,
         "--output",
-        WORK,
+        FOLDER,
     ];
     let variables = vec![object_store::variable(
         "MLFLOW_TRACKING_URI",
@@ -95,7 +95,7 @@ fn publish(
     let repository = configuration.model_repository(&validated.namespace);
     let input = match &validated.source.uri {
         Some(uri) => ["--source", uri.as_str()],
-        None => ["--input", WORK],
+        None => ["--input", FOLDER],
     };
     let target = [
         "--model-repository",
@@ -123,7 +123,7 @@ fn container(
     variables: Vec<EnvVar>,
     configuration: &Configuration,
 ) -> Container {
-    let mounts = vec![security::mount("work", WORK), security::mount("tmp", "/tmp")];
+    let mounts = vec![security::mount("work", FOLDER), security::mount("tmp", "/tmp")];
     Container {
         name: name.into(),
         image: Some(image.into()),
