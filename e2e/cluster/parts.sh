@@ -30,13 +30,15 @@ part_command() {
         --proxy-client-cert-file "$PKI/aggregator.crt" --proxy-client-key-file "$PKI/aggregator.key"
         --event-ttl 24h --profiling=false) ;;
     controller-manager)
+      # The grace period: a minute without the API server is not the death of the only node, or all its pods would count as
+      # not ready when the API server returns, and all Services would be without endpoints.
       INPUTS=("$PKI"/{ca,controller-manager}.crt)
       COMMAND=("$kubernetes/kube-controller-manager" --kubeconfig "$CONFIGURATION/controller-manager.kubeconfig"
         --authentication-kubeconfig "$CONFIGURATION/controller-manager.kubeconfig"
         --authorization-kubeconfig "$CONFIGURATION/controller-manager.kubeconfig"
         --bind-address 127.0.0.1 --tls-cert-file "$PKI/controller-manager.crt" --tls-private-key-file "$PKI/controller-manager.key"
         --leader-elect=false --use-service-account-credentials --flex-volume-plugin-dir "$KUBELET_ROOT/volume-plugins"
-        --allocate-node-cidrs=true --cluster-cidr "$POD_RANGE"
+        --allocate-node-cidrs=true --cluster-cidr "$POD_RANGE" --node-monitor-grace-period=3m0s
         --service-cluster-ip-range "$SERVICE_RANGE" --root-ca-file "$PKI/ca.crt"
         --service-account-private-key-file "$PKI/service-account.key"
         --cluster-signing-cert-file "$PKI/ca.crt" --cluster-signing-key-file "$PKI/ca.key" --profiling=false) ;;

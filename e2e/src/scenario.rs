@@ -1,7 +1,7 @@
 //! What a scenario is, and what each has at hand: a namespace of its own, and short words for what users do in it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aiops_crds::{ConditionStatus, ModelVersion};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -274,7 +274,16 @@ impl Context {
     pub async fn mlflow(&self) -> Result<(aiops_mlflow_client::Client, crate::network::Address)> {
         let address = self.cluster.mlflow_address().await?;
         let config = aiops_mlflow_client::Config::new(format!("http://{address}").parse()?);
-        Ok((aiops_mlflow_client::Client::new(config)?, address))
+        let client = aiops_mlflow_client::Client::new(config)?;
+        // After an outage, a Service may be without endpoints for a while although its pods run.
+        let deadline = Instant::now() + SOON;
+        while let Err(error) = client.server_info().await {
+            if !error.is_retryable() || Instant::now() > deadline {
+                return Err(error.into());
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        Ok((client, address))
     }
 
     /// The runs that MLflow has for an Experiment of this namespace.
