@@ -1,6 +1,6 @@
 //! Conditions from closed enums, as `meta/v1` Conditions.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as MetaCondition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -64,19 +64,6 @@ pub fn set_condition(conditions: &mut Vec<Condition>, mut condition: Condition) 
             *existing = condition;
         }
         None => conditions.push(condition),
-    }
-}
-
-impl From<&Condition> for MetaCondition {
-    fn from(condition: &Condition) -> Self {
-        Self {
-            type_: condition.type_.clone(),
-            status: format!("{:?}", condition.status),
-            reason: condition.reason.clone(),
-            message: condition.message.clone(),
-            observed_generation: Some(condition.observed_generation),
-            last_transition_time: condition.last_transition_time.clone(),
-        }
     }
 }
 

@@ -5,10 +5,12 @@ use aiops_crds::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
 
 use super::metrics;
 use super::progress::{Progress, Registered, Training};
 use super::thresholds::all_passed;
+use super::validate::job_name;
 use crate::framework::conditions::Conditions;
 use crate::framework::error::Error;
 use crate::framework::job_outcome::Failure;
@@ -57,10 +59,7 @@ pub fn status(
     }
     match &progress.training {
         Some(Training::Active { .. }) => {
-            status.job = Some(format!(
-                "{}-train",
-                experiment.metadata.name.as_deref().unwrap_or_default()
-            ));
+            status.job = Some(job_name(&experiment.name_any()));
             status.start_time.get_or_insert(Time(now));
             status.completion_time = None;
         }

@@ -77,11 +77,17 @@ pub enum Invalid {
     },
 }
 
+/// The name of the trainer's Job.
+#[must_use]
+pub fn job_name(name: &str) -> String {
+    format!("{name}-train")
+}
+
 impl ValidatedExperiment {
     /// The name of the trainer's Job.
     #[must_use]
     pub fn job_name(&self) -> String {
-        format!("{}-train", self.name)
+        job_name(&self.name)
     }
 
     /// The name of the experiment in MLflow.

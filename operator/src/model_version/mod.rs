@@ -18,11 +18,11 @@ use std::time::Duration;
 use aiops_crds::{Experiment, ModelVersion, ModelVersionStatus};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::jiff::Timestamp;
+use kube::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
 use kube::runtime::{Controller, watcher};
-use kube::{Api, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 
 use self::progress::{Progress, Publication};
@@ -163,11 +163,4 @@ async fn advance(
     mirror::mirror(&registered, published, decision.stage, &rivals, context).await?;
     progress.decision = Some(decision);
     Ok(())
-}
-
-impl Progress {
-    /// The Job's name, for messages.
-    fn job_name(version: &ModelVersion) -> String {
-        validate::job_name(&version.name_any())
-    }
 }

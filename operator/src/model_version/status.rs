@@ -6,9 +6,11 @@ use aiops_crds::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
 
 use super::progress::{Progress, Publication};
 use super::stage::{Decision, path};
+use super::validate::job_name;
 use crate::framework::conditions::Conditions;
 use crate::framework::error::Error;
 use crate::framework::job_outcome::Failure;
@@ -60,7 +62,7 @@ pub fn status(
     }
     match &progress.publication {
         Some(Publication::Done(published)) => status.published = Some((**published).clone()),
-        Some(_) => status.job = Some(Progress::job_name(version)),
+        Some(_) => status.job = Some(job_name(&version.name_any())),
         None => {}
     }
     if let Some(decision) = &progress.decision {
