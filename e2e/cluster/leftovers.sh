@@ -23,23 +23,26 @@ restore_kernel_settings() {
   done <"$RUN/kernel-settings"
 }
 
+# All that our marked processes may run.
+PROGRAMS='etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kube-proxy|kubelet|containerd|containerd-shim-runc-v2|bash|kubectl|jq|sleep'
+
 # Who restarts others goes first: kubelet and controllers, then pods, then what they need.
 end_all_processes() {
-  local part pid programs='etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kube-proxy|kubelet|containerd|containerd-shim-runc-v2|bash|kubectl|jq|sleep'
+  local part pid
   for part in kubelet volume-provisioner kube-proxy scheduler controller-manager; do stop_part "$part"; done
   for pid in $(marked_pids '.*' kubelet); do end_process "$pid" 10; done
   kill_cgroup
   # A shim leaves by itself once containerd has deleted its task, which will not happen now.
   for pid in $(marked_pids '.*' containerd-shim-runc-v2); do kill -KILL "$pid" 2>/dev/null || true; done
   for part in containerd apiserver etcd; do stop_part "$part"; done
-  for pid in $(marked_pids '.*' "$programs"); do end_process "$pid" 5; done
+  for pid in $(marked_pids '.*' "$PROGRAMS"); do end_process "$pid" 5; done
   kill_cgroup
 }
 
-# The state folders' mounts, by the names of the two folders inside of them, wherever they are.
-unmount_all() {
+# unmount_below FOLDER_PATTERN: what is mounted in folders of such a name, in any state folder.
+unmount_below() {
   local point
-  awk '$5 ~ /\/aiops-(kubelet|containerd)(\/|$)/ {print $5}' /proc/self/mountinfo | sort -r | while read -r point; do
+  awk -v folder="/($1)(/|\$)" '$5 ~ folder {print $5}' /proc/self/mountinfo | sort -r | while read -r point; do
     point=$(printf '%b' "$point") # spaces are written as \040
     umount "$point" 2>/dev/null || umount --lazy "$point" || say "  $point cannot be unmounted"
   done
@@ -95,7 +98,7 @@ remove_files() {
 # remove_everything: after it, nothing of a cluster of ours is on the machine, but for the state folder.
 remove_everything() {
   end_all_processes
-  unmount_all
+  unmount_below 'aiops-kubelet|aiops-containerd'
   remove_links
   remove_chains iptables
   remove_chains ip6tables
@@ -103,8 +106,19 @@ remove_everything() {
   remove_files
   restore_kernel_settings
   rm -rf "$RUN"
-  # Addresses that pods held; there are no pods now.
-  [ -z "${STATE:-}" ] || rm -rf "$STATE/pod-addresses" "$CONTAINERD_ROOT/state" "$CONTAINERD_ROOT/runc" "$CONTAINERD_SOCKET"*
+  [ -z "${STATE:-}" ] || remove_run_time_state
+}
+
+# Addresses that pods held, and containerd's record of what runs: for when nothing does.
+remove_run_time_state() { rm -rf "$STATE/pod-addresses" "$CONTAINERD_ROOT/state" "$CONTAINERD_ROOT/runc" "$CONTAINERD_SOCKET"*; }
+
+# forget_lost_pods: where containerd and all its shims were killed, nobody knows the containers any more. Those that still run
+# would write beside the ones that replace them, and their mounts would hold the folders that have to be emptied.
+forget_lost_pods() {
+  [ -z "$(marked_pids containerd 'containerd|containerd-shim-runc-v2')" ] || return 0
+  kill_cgroup
+  unmount_below aiops-containerd
+  remove_run_time_state
 }
 
 # anything_left: whether some of it is there, and says what.
