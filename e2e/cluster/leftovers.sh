@@ -56,31 +56,69 @@ remove_links() {
   done
 }
 
-# remove_chains COMMAND (iptables or ip6tables): the chains KUBE-* and CNI-* and the rules that lead to them; all else stays.
+# another_cluster_runs: whether the machine is a node of somebody else's cluster, which has chains of the same names.
+another_cluster_runs() { [ -n "$(pids_of_others 'kubelet|kube-proxy|k3s|k3s-server|k3s-agent|rke2|k0s')" ]; }
+
+# chains_of_ours COMMAND TABLE: the chains that kube-proxy and the kubelet made, unless another cluster runs, and those that
+# the network plugins made for our pod network; other programs use the same plugins for networks of their own.
+chains_of_ours() {
+  local kubernetes='^KUBE-'
+  if another_cluster_runs; then kubernetes='^$'; fi
+  "$1-save" -t "$2" 2>/dev/null | awk -v kubernetes="$kubernetes" -v network="$POD_NETWORK" '
+    /^:/ { chains[substr($1, 2)] = 1 }
+    $1 == "-A" && match($0, / -j CNI-[^ ]+/) {
+      target = substr($0, RSTART + 4, RLENGTH - 4)
+      if (index($0, "name: \\\"" network "\\\"")) ours[target] = 1
+      else if (target !~ /^CNI-HOSTPORT-/) others = 1
+    }
+    END {
+      for (chain in chains) {
+        shared = chain ~ /^CNI-HOSTPORT-/ && !others
+        if (chain ~ kubernetes || chain in ours || shared) print chain
+      }
+    }'
+}
+
+# remove_chains COMMAND (iptables or ip6tables): our chains and the rules that lead to them; all else stays.
 remove_chains() {
   local table
   command -v "$1" >/dev/null || return 0
   for table in filter nat mangle; do
-    "$1-save" -t "$table" 2>/dev/null | awk -v table="$table" '
-      $1 ~ /^:(KUBE|CNI)-/ { chain = substr($1, 2); chains[chain] = 1 }
-      $1 == "-A" && $2 !~ /^(KUBE|CNI)-/ && / -j (KUBE|CNI)-/ { rules[++count] = "-D" substr($0, 3) }
+    { chains_of_ours "$1" "$table"; echo; "$1-save" -t "$table" 2>/dev/null; } | awk -v table="$table" '
+      $0 == "" { listed = 1 }
+      !listed { chains[$1] = 1; next }
+      $1 == "-A" && !($2 in chains) && match($0, / -j [^ ]+/) {
+        if (substr($0, RSTART + 4, RLENGTH - 4) in chains) rules[++count] = "-D" substr($0, 3)
+      }
       END {
         print "*" table
         for (chain in chains) print ":" chain " - [0:0]"
         for (i = 1; i <= count; i++) print rules[i]
         for (chain in chains) print "-X " chain
         print "COMMIT"
-      }' | "$1-restore" --wait 10 --noflush || say "  the chains KUBE-* and CNI-* of $1's table $table could not be removed"
+      }' | "$1-restore" --wait 10 --noflush || say "  our chains of $1's table $table could not be removed"
   done
+}
+
+chains_are_left() {
+  local command table
+  for command in iptables ip6tables; do
+    for table in filter nat mangle; do
+      if chains_of_ours "$command" "$table" | grep -q .; then return 0; fi
+    done
+  done
+  return 1
+}
+
+# A socket that no process listens on is dead.
+remove_dead_socket() {
+  if [ -S "$1" ] && ! ss -xlH src "$1" | grep -q .; then rm -f "$1"; fi
 }
 
 remove_files() {
   local socket link
-  # Where containerd's shims listen is not configurable; a socket that no process listens on is dead.
-  for socket in /run/containerd/s/*; do
-    [ -S "$socket" ] || continue
-    ss -xlH src "$socket" | grep -q . || rm -f "$socket"
-  done
+  # Where containerd's shims listen is not configurable.
+  for socket in /run/containerd/s/*; do remove_dead_socket "$socket"; done
   rmdir /run/containerd/s /run/containerd/fifo /run/containerd 2>/dev/null || true
   # What the network plugins answered, which containerd keeps for each pod; ours name our network or our folder.
   rm -f /var/lib/cni/results/"$POD_NETWORK"-*
@@ -91,7 +129,7 @@ remove_files() {
     if [ -L "$link" ] && [[ $(readlink "$link") == */pod-logs/* ]]; then rm -f "$link"; fi
   done
   # Where the kubelet listens for device plugins, whatever its root folder is.
-  rm -f /var/lib/kubelet/device-plugins/kubelet.sock
+  remove_dead_socket /var/lib/kubelet/device-plugins/kubelet.sock
   rmdir /var/log/containers /var/lib/kubelet/device-plugins /var/lib/kubelet 2>/dev/null || true
 }
 
@@ -121,7 +159,8 @@ forget_lost_pods() {
   remove_run_time_state
 }
 
-# anything_left: whether some of it is there, and says what.
+# anything_left: whether some of it is there, and says what. Chains of Kubernetes' names are ours only beside something that
+# surely is.
 anything_left() {
   local found=()
   [ ! -d "$RUN" ] || found+=("records of $(cat "$RUN/state-folder" 2>/dev/null || echo 'an unknown state folder')")
@@ -129,8 +168,8 @@ anything_left() {
   ! ip link show "$POD_BRIDGE" >/dev/null 2>&1 || found+=("bridge $POD_BRIDGE")
   ! ip link show "$NODE_BRIDGE" >/dev/null 2>&1 || found+=("bridge $NODE_BRIDGE")
   ! grep -qE '/aiops-(kubelet|containerd)[/ ]' /proc/self/mountinfo || found+=(mounts)
-  ! { iptables-save; ip6tables-save; } 2>/dev/null | grep -qE '^:(KUBE|CNI)-' || found+=("iptables chains")
   [ -z "$(pids_in_cgroup)" ] || found+=("processes of pods")
   [ ${#found[@]} != 0 ] || return 1
+  if chains_are_left; then found+=("iptables chains"); fi
   printf '%s; ' "${found[@]}" | sed 's/; $/\n/'
 }

@@ -63,14 +63,32 @@ wait_for_end() {
   done
 }
 
-# marked_pids PART_PATTERN PROGRAM_PATTERN: processes that carry our mark and whose program is one that we start. Both,
-# because a shell that someone opened with a part's environment would carry the mark as well.
-marked_pids() {
+# pids_of_program PATTERN: one that was killed and waits for its parent has no program any more.
+pids_of_program() {
   local folder program
   for folder in /proc/[0-9]*; do
     program=$(readlink "$folder/exe" 2>/dev/null) || continue
     program=${program% (deleted)}
-    [[ ${program##*/} =~ ^($2)$ ]] || continue
-    if tr '\0' '\n' <"$folder/environ" 2>/dev/null | grep -qE "^AIOPS_CLUSTER_PART=($1)$"; then echo "${folder#/proc/}"; fi
+    if [[ ${program##*/} =~ ^($1)$ ]]; then echo "${folder#/proc/}"; fi
+  done
+}
+
+# carries_mark PID PART_PATTERN
+carries_mark() { { tr "\0" "\n" <"/proc/$1/environ"; } 2>/dev/null | grep -qE "^AIOPS_CLUSTER_PART=($2)$"; }
+
+# marked_pids PART_PATTERN PROGRAM_PATTERN: processes that carry our mark and whose program is one that we start. Both,
+# because a shell that someone opened with a part's environment would carry the mark as well.
+marked_pids() {
+  local pid
+  for pid in $(pids_of_program "$2"); do
+    if carries_mark "$pid" "$1"; then echo "$pid"; fi
+  done
+}
+
+# pids_of_others PROGRAM_PATTERN
+pids_of_others() {
+  local pid
+  for pid in $(pids_of_program "$1"); do
+    if ! carries_mark "$pid" '.*'; then echo "$pid"; fi
   done
 }
