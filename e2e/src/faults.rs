@@ -40,7 +40,8 @@ impl Part {
 }
 
 impl Context {
-    /// Does `work` while a part is away, keeps it away for a minute in all, and brings it back whatever happened.
+    /// Does `work` while a part is away, keeps it away for a minute in all, and brings it back where the work failed as well.
+    /// Where it is not let come to its end, [`Context::bring_all_back`] does.
     pub async fn while_away<T>(&self, part: Part, work: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
         let name = part.component();
         let result = match self.scale(part, 0).await {
@@ -56,6 +57,21 @@ impl Context {
             .await
             .with_context(|| format!("{name} cannot be brought back"))?;
         result
+    }
+
+    /// Brings back whatever a scenario took away and did not give back, because it was stuck or interrupted.
+    pub async fn bring_all_back(&self) -> Result<()> {
+        if let Some(state) = self.cluster.own_state_folder() {
+            let state = state.to_string_lossy();
+            let started = self.programs.cluster_script("start", &["apiserver", &state]).await;
+            started.context("the API server cannot be brought back")?;
+        }
+        for part in [Part::Mlflow, Part::Minio] {
+            self.scale(part, 1)
+                .await
+                .with_context(|| format!("{} cannot be brought back", part.component()))?;
+        }
+        Ok(())
     }
 
     async fn scale(&self, part: Part, replicas: i32) -> Result<()> {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use futures::future::join_all;
 use futures::{StreamExt as _, stream};
 use rand::Rng as _;
+use tokio::sync::watch;
 
 use crate::cluster::Cluster;
 use crate::diagnosis::diagnose;
@@ -78,7 +79,16 @@ pub async fn run(options: &Options) -> Result<bool> {
     let programs = Arc::new(Programs::new(cluster.kubeconfig()));
 
     let (alone, together): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|scenario| scenario.alone);
-    let one = |scenario: Scenario| run_one(scenario, cluster.clone(), programs.clone(), options.keep);
+    let interrupted = listen_for_interruption();
+    let one = |scenario: Scenario| {
+        run_one(
+            scenario,
+            cluster.clone(),
+            programs.clone(),
+            options.keep,
+            interrupted.clone(),
+        )
+    };
     let mut reports: Vec<Report> = stream::iter(together)
         .map(one)
         .buffer_unordered(options.jobs.max(1))
@@ -94,7 +104,13 @@ pub async fn run(options: &Options) -> Result<bool> {
     Ok(sum_up(&reports, started.elapsed()))
 }
 
-async fn run_one(scenario: Scenario, cluster: Arc<Cluster>, programs: Arc<Programs>, keep: bool) -> Report {
+async fn run_one(
+    scenario: Scenario,
+    cluster: Arc<Cluster>,
+    programs: Arc<Programs>,
+    keep: bool,
+    interrupted: Interrupted,
+) -> Report {
     let progress = Progress::start(scenario.name);
     progress.say(scenario.claim);
     let context = Context {
@@ -103,7 +119,7 @@ async fn run_one(scenario: Scenario, cluster: Arc<Cluster>, programs: Arc<Progra
         programs,
         progress: progress.clone(),
     };
-    let verdict = match in_namespace(&scenario, &context).await {
+    let verdict = match to_its_end(&scenario, &context, interrupted).await {
         Ok(Ended::Passed) => Verdict::Passed,
         Ok(Ended::Skipped(why)) => Verdict::Skipped(why),
         Err(error) => {
@@ -149,6 +165,39 @@ impl Report {
             self.verdict = Verdict::Failed(format!("{error:#}"));
         }
     }
+}
+
+/// Whether somebody pressed Ctrl-C: then scenarios end early, and tidy up.
+type Interrupted = watch::Receiver<bool>;
+
+fn listen_for_interruption() -> Interrupted {
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            print_line("interrupted: tidying up; press Ctrl-C again to leave at once");
+            sender.send_replace(true);
+        }
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::exit(130);
+        }
+    });
+    receiver
+}
+
+/// What a scenario took away is brought back where it was not let do so itself.
+async fn to_its_end(scenario: &Scenario, context: &Context, mut interrupted: Interrupted) -> Result<Ended> {
+    let ended = tokio::select! {
+        biased;
+        _ = interrupted.wait_for(|interrupted| *interrupted) => Err(anyhow!("interrupted")),
+        ended = in_namespace(scenario, context) => ended,
+    };
+    if scenario.alone
+        && ended.is_err()
+        && let Err(error) = context.bring_all_back().await
+    {
+        context.progress.say(&format!("{error:#}"));
+    }
+    ended
 }
 
 async fn in_namespace(scenario: &Scenario, context: &Context) -> Result<Ended> {
