@@ -44,7 +44,7 @@ demo-down:
 	@make/demo-down
 
 test:
-	@make/run-stages test packages tools lint test-rust test-python images cluster $(if $(filter local,$(CLUSTER)),test-cluster) chart test-chart scenarios
+	@make/run-stages test packages tools lint test-rust test-python images test-images cluster $(if $(filter local,$(CLUSTER)),test-cluster) chart test-chart scenarios
 
 kubeconfig:
 	@echo "$(KUBECONFIG)"
@@ -99,13 +99,16 @@ verify-generated:
 audit:
 	"$$(make/rust-tool cargo-deny $(CARGO_DENY))" check advisories
 
-.PHONY: test-rust test-python test-cluster test-chart scenarios
+.PHONY: test-rust test-python test-images test-cluster test-chart scenarios
 test-rust:
 	make/test-rust
 
 test-python: export AIOPS_MINIO = $(CACHE)/bin/minio
 test-python:
 	make/test-python
+
+test-images:
+	images/test $(IMAGES)
 
 test-cluster:
 	e2e/cluster/test "$(CLUSTER_STATE)"
