@@ -63,7 +63,10 @@ impl Context {
     pub async fn bring_all_back(&self) -> Result<()> {
         if let Some(state) = self.cluster.own_state_folder() {
             let state = state.to_string_lossy();
-            let started = self.programs.cluster_script("start", &["apiserver", &state]).await;
+            let started = self
+                .programs
+                .cluster_script("start", &["apiserver", &state])
+                .await;
             started.context("the API server cannot be brought back")?;
         }
         for part in [Part::Mlflow, Part::Minio] {

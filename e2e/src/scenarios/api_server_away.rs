@@ -1,4 +1,5 @@
-//! The API server is away for a minute while a training runs: services answer meanwhile, and work goes on afterwards.
+//! The API server is away for a minute while a training runs and a version is published: services answer meanwhile, and work
+//! goes on afterwards.
 
 use aiops_crds::{ConditionStatus, Experiment, InferenceService, ModelVersion};
 use anyhow::{Context as _, Result};
@@ -36,6 +37,13 @@ pub async fn run(context: &Context) -> Result<Ended> {
     training["register"] = json!({"model": "tumour"});
     context.create::<Experiment>("at-work", training).await?;
     until_trainer_runs(context, "at-work").await?;
+    context
+        .create::<ModelVersion>("publishing-1", specs::onnx_version("publishing", &uri))
+        .await?;
+    let registered = ("Registered", ConditionStatus::True, "Registered");
+    context
+        .until_condition::<ModelVersion>("publishing-1", registered, SOON)
+        .await?;
 
     let fronts = Fronts::of(&context.cluster, &context.namespace, "steady").await?;
     context
@@ -61,7 +69,6 @@ pub async fn run(context: &Context) -> Result<Ended> {
         .await?;
     context.only_run_of("at-work").await?;
     // A controller whose watches came back one by one would take minutes to see the new object.
-    let registered = ("Registered", ConditionStatus::True, "Registered");
     context
         .until_condition::<ModelVersion>("at-work-1", registered, SOON)
         .await?;
@@ -69,6 +76,10 @@ pub async fn run(context: &Context) -> Result<Ended> {
         .until_ready::<ModelVersion>("at-work-1", "StageReached", JOB)
         .await?;
     require_one_version(context, "tumour").await?;
+    context
+        .until_ready::<ModelVersion>("publishing-1", "StageReached", JOB)
+        .await?;
+    require_one_version(context, "publishing").await?;
     context.until_serving("steady", "steady:1").await?;
     context.check_linear("steady", "steady", "1", 2.0).await?;
     Ok(Ended::Passed)

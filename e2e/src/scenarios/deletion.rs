@@ -30,6 +30,7 @@ pub async fn run(context: &Context) -> Result<Ended> {
     model_version_that_is_dropped(context).await?;
     model_version_that_is_kept(context).await?;
     experiment_at_work(context).await?;
+    finished_experiment(context).await?;
     Ok(Ended::Passed)
 }
 
@@ -173,4 +174,30 @@ async fn experiment_at_work(context: &Context) -> Result<()> {
     context
         .until("the run in MLflow is closed as KILLED or FAILED", SOON, ended)
         .await
+}
+
+/// A model outlives its Experiment, and so does the account of how it was trained.
+async fn finished_experiment(context: &Context) -> Result<()> {
+    let mut spec = specs::quick_training("LogisticRegression", "wine");
+    spec["register"] = json!({"model": "wine"});
+    context.create::<Experiment>("finished", spec).await?;
+    context
+        .until_ready::<Experiment>("finished", "Succeeded", JOB)
+        .await?;
+    context
+        .until_ready::<ModelVersion>("finished-1", "StageReached", JOB)
+        .await?;
+    context.delete::<Experiment>("finished").await?;
+    let children = "aiops.dev/experiment=finished";
+    context.until_none_left::<Job>(children).await?;
+    context.until_none_left::<Pod>(children).await?;
+    let status = context.only_run_of("finished").await?.info.status;
+    ensure!(
+        status == RunStatus::Finished,
+        "deleting the Experiment made its finished run {status:?}"
+    );
+    context
+        .until_ready::<ModelVersion>("finished-1", "StageReached", SOON)
+        .await
+        .map(|_| ())
 }
