@@ -7,8 +7,13 @@ from typing import Any
 
 import numpy
 import pandas
+import pyarrow.parquet
 import pytest
 from harness import Commands, answer_in_batches, logged_dataset, model_id
+
+from aiops_trainer.datasets import Dataset
+from aiops_trainer.datasets.table import load_table
+from aiops_trainer.specification import FileDataset
 
 ROWS = 120
 
@@ -214,6 +219,68 @@ def test_a_file_that_is_no_table_is_refused(
     failure = commands.training_failure(specification(path))
     assert (failure.exit_code, failure.reason) == (2, reason)
     assert str(path) in failure.message
+
+
+SAME_NAME = "columns of the same name: churned;"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("churned,spent,churned\n0,10,0\n1,20,1\n", [SAME_NAME, "a name of its own"]),
+        ("churned, spent, churned \n0,10,0\n1,20,1\n", [SAME_NAME]),
+        ("spent,churned,spent\n10,0,10\n20,1,20\n", ["columns of the same name: spent;"]),
+        ("0,1,0\n1,1,1\n", ["columns of the same name: 0;", "first line must hold the names"]),
+        (",spent,churned\n0,10,0\n1,20,1\n", ["no name for column 1 of 3", "index=False"]),
+        ("spent,months,churned\n9,10,3,0\n9,20,4,1\n", ["4 fields in line 2", "names 3 columns"]),
+        ('spent,"months\nas customer",churned\n10,3,0\n\n9,20,4,1\n', ["4 fields in line 5", "names 3 columns"]),
+        ("spent,months,churned\n10,3,0\n20,1\n", ["2 fields in line 3", "names 3 columns"]),
+        ("spent;churned\n1,5;0\n2,5;1\n", ["semicolons between its columns", "commas"]),
+    ],
+)
+def test_a_csv_whose_columns_are_in_doubt_is_refused(
+    content: str, words: list[str], commands: Commands, tmp_path: Path
+) -> None:
+    path = tmp_path / "churn.csv"
+    path.write_text(content)
+    failure = commands.training_failure(specification(path))
+    assert (failure.exit_code, failure.reason) == (2, "InvalidDataset")
+    for word in [str(path), *words]:
+        assert word in failure.message
+
+
+@pytest.mark.parametrize("names", [["churned", "spent", "churned"], ["spent", "churned", "spent"]])
+def test_a_parquet_file_with_two_columns_of_one_name_is_refused(
+    names: list[str], commands: Commands, tmp_path: Path
+) -> None:
+    path = tmp_path / "churn.parquet"
+    pyarrow.parquet.write_table(pyarrow.table([[0, 1]] * 3, names=names), path)
+    failure = commands.training_failure(specification(path))
+    assert (failure.exit_code, failure.reason) == (2, "InvalidDataset")
+    assert f"columns of the same name: {names[0]};" in failure.message
+
+
+def read(path: Path, target: str = "churned") -> Dataset:
+    """The dataset as the trainer reads it, without training on it."""
+    return load_table(FileDataset(str(path), target), {}, patience_seconds=0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeffspent,churned\n10,no\n20,yes\n",
+        '\ufeff"spent","churned"\r\n10,"no"\r\n20,"yes"\r\n',
+        "\nspent , churned \n\n10, no\n20, yes\n \n",
+        "spent,churned\n10,no,\n20,yes,\n",
+    ],
+    ids=["byte order mark", "byte order mark and quotes", "blanks and blank lines", "commas at the ends"],
+)
+def test_a_csv_as_programs_write_it_is_read(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "churn.csv"
+    path.write_bytes(content.encode())
+    dataset = read(path)
+    assert dataset.features.to_dict("list") == {"spent": [10.0, 20.0]}
+    assert dataset.target.tolist() == ["no", "yes"]
 
 
 def test_a_file_that_is_not_there_is_said_so(commands: Commands, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlsplit
 
 import numpy
 import pandas
-import pyarrow
 
 from aiops_trainer.datasets.dataset import Dataset
+from aiops_trainer.datasets.formats import empty, read_csv, read_parquet
 from aiops_trainer.errors import Reason, TrainerError, listing, shortened
 from aiops_trainer.specification import FileDataset
 
@@ -61,25 +61,9 @@ def local_path(uri: str) -> Path:
 
 def read_file(path: Path, uri: str) -> pandas.DataFrame:
     """The file as a table, its columns named by text."""
-    try:
-        if path.suffix.lower() == ".csv":
-            table = pandas.read_csv(path, low_memory=False, skipinitialspace=True)
-        else:
-            table = pandas.read_parquet(path)
-    except pandas.errors.EmptyDataError as error:
-        raise empty(uri, "the file is empty") from error
-    except (pandas.errors.ParserError, UnicodeDecodeError, pyarrow.ArrowException, ValueError) as error:
-        kind = "CSV in UTF-8" if path.suffix.lower() == ".csv" else "Parquet"
-        raise TrainerError(Reason.INVALID_DATASET, f"dataset {uri} is not {kind}: {error}") from error
+    table = read_csv(path, uri) if path.suffix.lower() == ".csv" else read_parquet(path, uri)
     table.columns = [str(column) for column in table.columns]
     return table.reset_index(drop=True)
-
-
-def empty(uri: str, what: str) -> TrainerError:
-    """The error for a dataset with nothing to learn from."""
-    return TrainerError(
-        Reason.DATASET_EMPTY, f"dataset {uri}: {what}; it needs at least 2 rows, a target and a feature"
-    )
 
 
 def checked_columns(table: pandas.DataFrame, reference: FileDataset) -> tuple[pandas.DataFrame, pandas.Series]:
@@ -89,11 +73,6 @@ def checked_columns(table: pandas.DataFrame, reference: FileDataset) -> tuple[pa
             Reason.UNKNOWN_TARGET_COLUMN,
             f'dataset {reference.uri} has no column "{reference.target}" for trainer.dataset.target: '
             f"its columns are {listing(list(table.columns))}",
-        )
-    duplicated = sorted(set(table.columns[table.columns.duplicated()]))
-    if duplicated:
-        raise TrainerError(
-            Reason.INVALID_DATASET, f"dataset {reference.uri} has columns of the same name: {listing(duplicated)}"
         )
     if len(table) < 2:
         raise empty(reference.uri, f"it has {len(table)} rows")
