@@ -30,7 +30,9 @@ ROWS, CLASSES = load_iris(return_X_y=True)
 def log_model(commands: Commands, tmp_path: Path) -> Log:
     """Logs a model as a user's own code would, with held-out rows or without."""
 
-    def log(model: Any, *, held_out: bool = True, flavor: str = "sklearn") -> tuple[str, str]:
+    def log(
+        model: Any, *, held_out: bool = True, rows: numpy.ndarray = ROWS, flavor: str = "sklearn"
+    ) -> tuple[str, str]:
         mlflow.set_tracking_uri(commands.tracking_uri)
         with mlflow.start_run() as run, warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -42,7 +44,7 @@ def log_model(commands: Commands, tmp_path: Path) -> Log:
                 information = mlflow.pyfunc.log_model(python_model=model, name="mine", pip_requirements=[])
             if held_out:
                 file = tmp_path / "holdout.safetensors"
-                save_file({"rows": ROWS, "minimum": ROWS.min(axis=0), "maximum": ROWS.max(axis=0)}, file)
+                save_file({"rows": rows, "minimum": ROWS.min(axis=0), "maximum": rows.max(axis=0)}, file)
                 mlflow.log_artifact(str(file), "evaluation")
         return run.info.run_id, information.model_id
 
@@ -128,6 +130,46 @@ def test_held_out_rows_of_another_model_are_told_so(log_model: Log, commands: Co
     assert failure is not None
     assert (failure.exit_code, failure.reason) == (2, "SamplesMissing")
     assert "4 features but the model has 3" in failure.message
+
+
+def with_value(value: float) -> numpy.ndarray:
+    rows: numpy.ndarray = ROWS.copy()
+    rows[7, 2] = value
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "words"),
+    [
+        (numpy.nan, "SamplesMissing", ["evaluation/holdout.safetensors", "minimum and maximum must be finite"]),
+        (1e300, "ConversionFailed", ['"feature_2" (1e+300)', "scale"]),
+    ],
+)
+def test_held_out_rows_that_nobody_can_send_are_told_so(
+    value: float, reason: str, words: list[str], log_model: Log, commands: Commands, tmp_path: Path
+) -> None:
+    model = LinearRegression().fit(ROWS, ROWS[:, 0])
+    failure = commands.try_to_convert(*log_model(model, rows=with_value(value)), tmp_path / "work")
+    assert failure is not None
+    assert (failure.exit_code, failure.reason) == (2, reason)
+    for word in words:
+        assert word in failure.message
+
+
+def refuse(model: Any, rows: Any) -> numpy.ndarray:
+    """A predict that wants other rows."""
+    raise ValueError("these are not my rows")
+
+
+def test_a_model_that_does_not_answer_its_own_rows_is_refused_for_good(
+    log_model: Log, commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged = log_model(LinearRegression().fit(ROWS, ROWS[:, 0]))
+    monkeypatch.setattr(LinearRegression, "predict", refuse)
+    failure = commands.try_to_convert(*logged, tmp_path / "work")
+    assert failure is not None
+    assert (failure.exit_code, failure.reason) == (2, "ConversionFailed")
+    assert "LinearRegression cannot answer its own held-out rows: these are not my rows" in failure.message
 
 
 def test_a_model_that_is_not_there_is_told_so(log_model: Log, commands: Commands, tmp_path: Path) -> None:

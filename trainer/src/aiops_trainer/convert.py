@@ -36,7 +36,7 @@ def convert(
     with tempfile.TemporaryDirectory(prefix="conversion-") as folder:
         logged = fetch_model(mlflow_uri, run_id, model_id, Path(folder))
         from aiops_trainer.conversion import converter_for, graph
-        from aiops_trainer.conversion.samples import answered, sample_rows
+        from aiops_trainer.conversion.samples import samples_of
         from aiops_trainer.holdout import ARTIFACT, load_held_out_rows
 
         converter = converter_for(logged.flavors, logged.folder)
@@ -53,13 +53,14 @@ def convert(
             held_out = load_held_out_rows(held_out_file)
         except Exception as error:  # safetensors has its own exception, a wrong shape is ours
             raise TrainerError(Reason.SAMPLES_MISSING, f"{ARTIFACT} of run {run_id} cannot be read: {error}") from error
-        samples = answered(converter, sample_rows(held_out, converter.feature_count))
+        feature_names = names_of(logged.feature_names, converter.feature_count)
+        samples = samples_of(converter, held_out, feature_names)
 
     import safetensors.numpy
 
     description = {
         "task": converter.task.value,
-        "featureNames": names_of(logged.feature_names, converter.feature_count),
+        "featureNames": feature_names,
         "classLabels": labels_of(logged.class_labels, converter.classes),
         "classValues": converter.classes,
         "opset": graph.OPSET,

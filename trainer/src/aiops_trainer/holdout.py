@@ -103,4 +103,6 @@ def load_held_out_rows(path: Path) -> HeldOutRows:
     features = held_out.rows.shape[-1]
     if held_out.rows.ndim != 2 or held_out.minimum.shape != (features,) or held_out.maximum.shape != (features,):
         raise ValueError("rows must be [rows, features], minimum and maximum [features]")
+    if not numpy.isfinite([held_out.minimum, held_out.maximum]).all():
+        raise ValueError("minimum and maximum must be finite: leave missing values out of them")
     return held_out

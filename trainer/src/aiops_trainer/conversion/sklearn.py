@@ -102,11 +102,14 @@ class SklearnConverter(Converter):
     def probabilities(self, rows: numpy.ndarray) -> numpy.ndarray:
         return numpy.asarray(self._answer("predict_proba", rows), dtype=numpy.float64)
 
-    def _answer(self, method: str, rows: numpy.ndarray) -> Any:
+    def _answer(self, method: str, rows: Any) -> Any:
         """Call the original with rows as it was fitted: a table with its column names, or a plain array."""
         names = getattr(self._model, "feature_names_in_", None)
-        if names is None:
-            return getattr(self._model, method)(rows)
-        import pandas
+        if names is not None:
+            import pandas
 
-        return getattr(self._model, method)(pandas.DataFrame(rows, columns=names))
+            rows = pandas.DataFrame(rows, columns=names)
+        try:
+            return getattr(self._model, method)(rows)
+        except Exception as error:  # a model from elsewhere may refuse rows for any reason, and always will
+            raise graph.failed(f"{self.estimator} cannot answer its own held-out rows: {error}") from error
