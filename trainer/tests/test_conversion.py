@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LinearRegression, RidgeClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.semi_supervised import LabelPropagation
@@ -91,6 +92,15 @@ def test_a_model_that_onnx_cannot_hold_is_refused_for_good(
     for word in words:
         assert word in failure.message
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_perceptron_of_classes_beyond_32_bits_is_refused(log_model: Log, commands: Commands, tmp_path: Path) -> None:
+    model = MLPClassifier((2,), max_iter=5).fit(ROWS, CLASSES + 2**31)
+    failure = commands.try_to_convert(*log_model(model), tmp_path / "work")
+    assert failure is not None
+    assert (failure.exit_code, failure.reason) == (2, "ConversionFailed")
+    assert "2147483648 to 2147483650: number the classes from 0" in failure.message
 
 
 def test_several_numbers_a_row_are_refused(log_model: Log, commands: Commands, tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ CLASS_LABELS = "aiops.dev/class-labels"
 """Key in the logged model's metadata: what the classes are called, in sorted order of their values."""
 
 MAXIMUM_DIGEST_LENGTH = 36
-"""Of a dataset's digest in MLflow's database."""
+MAXIMUM_SCHEMA_LENGTH = 1_048_575
+"""Of a dataset's digest and of its schema, as JSON, in MLflow's database."""
 
 logger = logging.getLogger(__name__)
 
@@ -122,12 +123,17 @@ class TrackedRun:
         mlflow.log_metrics(dict(metrics))
 
     def log_dataset(self, dataset: Dataset) -> None:
-        """Name, source, schema and digest of the whole dataset, so that runs on the same data can be found."""
+        """Name, source, schema and digest of the whole dataset, so that runs on the same data can be found.
+
+        The schema of many thousand columns is left out, since MLflow would refuse the whole.
+        """
         import mlflow
         from mlflow.data.code_dataset_source import CodeDatasetSource
+        from mlflow.data.meta_dataset import MetaDataset
         from mlflow.data.pandas_dataset import from_pandas
 
-        table = dataset.features.assign(**{dataset.target_name: dataset.target.to_numpy()})
+        table = dataset.features.copy()
+        table[dataset.target_name] = dataset.target.to_numpy()
         builtin = dataset.source.startswith("sklearn:")
         with warnings.catch_warnings():
             # Hints about integer columns that could not hold missing values, which are refused, and about paths that
@@ -140,7 +146,12 @@ class TrackedRun:
                 name=dataset.name,
                 digest=dataset.digest[:MAXIMUM_DIGEST_LENGTH],
             )
-            mlflow.log_input(described, context="training")
+            if len(described.to_dict()["schema"]) > MAXIMUM_SCHEMA_LENGTH:
+                # Its profile is declared abstract and is optional all the same.
+                without_schema = MetaDataset(described.source, described.name, described.digest)  # type: ignore[abstract]
+                mlflow.log_input(without_schema, context="training")
+            else:
+                mlflow.log_input(described, context="training")
 
     def log_figure(self, figure: Figure, path: str) -> None:
         import mlflow

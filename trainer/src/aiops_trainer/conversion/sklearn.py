@@ -13,6 +13,7 @@ from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType
 from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
 from sklearn.base import is_classifier, is_regressor
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 
 from aiops_trainer.conversion import graph
@@ -65,6 +66,11 @@ class SklearnConverter(Converter):
 
     def graph(self) -> onnx.ModelProto:
         classification = self.task is Task.CLASSIFICATION
+        if isinstance(self._final, MLPClassifier) and beyond_int32(self.classes):
+            raise graph.failed(
+                f"skl2onnx writes the classes of {self.estimator} in 32 bits, and they are {self.classes[0]} to "
+                f"{self.classes[-1]}: number the classes from 0, or name them by text"
+            )
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -113,3 +119,8 @@ class SklearnConverter(Converter):
             return getattr(self._model, method)(rows)
         except Exception as error:  # a model from elsewhere may refuse rows for any reason, and always will
             raise graph.failed(f"{self.estimator} cannot answer its own held-out rows: {error}") from error
+
+
+def beyond_int32(classes: list[int] | list[str]) -> bool:
+    """Whether a class is a number of more than 32 bits."""
+    return any(isinstance(value, int) and not -(2**31) <= value < 2**31 for value in classes)
