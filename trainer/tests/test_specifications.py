@@ -62,6 +62,7 @@ def test_everything_can_be_said() -> None:
         ({"parameters": {"n_estimators": "2.5"}}, ["trainer.parameters.n_estimators", '"2.5"', "must be an int"]),
         ({"parameters": {"criterion": "ginny"}}, ["trainer.parameters.criterion", '"ginny"', "gini", "entropy"]),
         ({"parameters": {"n_estimator": "10"}}, ["trainer.parameters.n_estimator", "did you mean n_estimators"]),
+        ({"parameters": {"class_weight": "{[1]: 2}"}}, ["trainer.parameters.class_weight", '"{[1]: 2}"', "balanced"]),
         ({"parameters": {"bootstrap": "no"}}, ["trainer.parameters.bootstrap", '"no"', "bool"]),
         ({"parameters": {"zzz": "10"}}, ["trainer.parameters.zzz", "it has bootstrap, ccp_alpha"]),
         (
@@ -100,6 +101,22 @@ def test_an_unknown_builtin_dataset_lists_the_known(commands: Commands) -> None:
     assert (failure.exit_code, failure.reason) == (2, "UnknownDataset")
     assert '"titanic"' in failure.message
     assert "breast-cancer, diabetes, iris, wine" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "word"),
+    [
+        ("max_depth", "1" + "0" * 30, "too large"),
+        ("ccp_alpha", "1" + "0" * 400, "too large"),
+        ("monotonic_cst", "{}", "index"),
+    ],
+)
+def test_parameters_that_no_training_survives_fail_for_good(
+    name: str, text: str, word: str, commands: Commands
+) -> None:
+    failure = commands.training_failure({**FOREST, "parameters": {name: text}})
+    assert (failure.exit_code, failure.reason) == (2, "TrainingFailed")
+    assert word in failure.message
 
 
 def test_parameters_that_contradict_each_other_fail_for_good(commands: Commands) -> None:

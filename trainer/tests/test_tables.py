@@ -152,6 +152,11 @@ def with_infinity(table: pandas.DataFrame) -> pandas.DataFrame:
             "UnknownTargetColumn",
             ['no column "churned"', "months, spent, is_new, left"],
         ),
+        (
+            lambda table: table.rename(columns={"churned": "Churned"}),
+            "UnknownTargetColumn",
+            ['no column "churned"', "did you mean Churned?"],
+        ),
         (lambda table: table.assign(churned="yes"), "InvalidParameter", ['single value "yes"', "two classes"]),
         (
             lambda table: table.assign(churned=table["spent"]),
@@ -162,6 +167,11 @@ def with_infinity(table: pandas.DataFrame) -> pandas.DataFrame:
             lambda table: table.assign(churned=numpy.arange(len(table))),
             "InvalidParameter",
             ["120 different numbers in 120 rows", "choose a regressor"],
+        ),
+        (
+            lambda table: table.assign(churned=[f"because of {row}" for row in range(len(table))]),
+            "InvalidParameter",
+            ["120 different texts in 120 rows", '"because of 0"', "at most 24 classes"],
         ),
     ],
 )
@@ -219,6 +229,27 @@ def test_a_file_that_is_no_table_is_refused(
     failure = commands.training_failure(specification(path))
     assert (failure.exit_code, failure.reason) == (2, reason)
     assert str(path) in failure.message
+
+
+def test_columns_may_be_called_anything(commands: Commands, tmp_path: Path) -> None:
+    path = tmp_path / "churn.csv"
+    names = {"months": "line\nbreak", "spent": "None", "is_new": "ü/€: 50 %", "churned": "self"}
+    churn_table().rename(columns=names).to_csv(path, index=False)
+    run = commands.train(specification(path, target="self"))
+    converted = commands.convert(run.info.run_id, model_id(run))
+    assert converted.description["featureNames"] == ["line\nbreak", "None", "ü/€: 50 %"]
+
+
+def test_a_table_of_very_many_columns_is_trained_on(commands: Commands, tmp_path: Path) -> None:
+    path = tmp_path / "genes.parquet"
+    genes = numpy.random.default_rng(1).normal(size=(40, 20_000))
+    table = pandas.DataFrame(genes, columns=[f"gene {index}" for index in range(20_000)])
+    table.assign(ill=(genes[:, 0] > 0).astype(int)).to_parquet(path)
+    run = commands.train(specification(path, target="ill"))
+    assert logged_dataset(run).name == "genes.parquet"
+    assert not logged_dataset(run).schema
+    converted = commands.convert(run.info.run_id, model_id(run))
+    assert len(converted.description["featureNames"]) == 20_000
 
 
 SAME_NAME = "columns of the same name: churned;"
@@ -281,6 +312,32 @@ def test_a_csv_as_programs_write_it_is_read(content: str, tmp_path: Path) -> Non
     dataset = read(path)
     assert dataset.features.to_dict("list") == {"spent": [10.0, 20.0]}
     assert dataset.target.tolist() == ["no", "yes"]
+
+
+@pytest.mark.parametrize("place", ["page", "footer", "second half"])
+def test_a_damaged_parquet_file_is_refused_for_good(place: str, commands: Commands, tmp_path: Path) -> None:
+    path = tmp_path / "churn.parquet"
+    churn_table().to_parquet(path)
+    content = path.read_bytes()
+    path.write_bytes(
+        {
+            "page": content[:20] + b"\xff" * 60 + content[80:],
+            "footer": content[:-60] + b"\xff" * 40 + content[-20:],
+            "second half": content[len(content) // 2 :],
+        }[place]
+    )
+    failure = commands.training_failure(specification(path))
+    assert (failure.exit_code, failure.reason) == (2, "InvalidDataset")
+    assert f"{path} is not Parquet, or it is damaged" in failure.message
+
+
+def test_a_disk_that_does_not_answer_is_tried_again(commands: Commands, tmp_path: Path) -> None:
+    path = tmp_path / "churn.csv"
+    path.symlink_to("/proc/self/mem")  # a regular file whose first byte is an input/output error
+    failure = commands.training_failure(specification(path))
+    assert (failure.exit_code, failure.reason) == (1, "DatasetUnreachable")
+    assert str(path) in failure.message
+    assert "Input/output error" in failure.message
 
 
 def test_a_file_that_is_not_there_is_said_so(commands: Commands, tmp_path: Path) -> None:

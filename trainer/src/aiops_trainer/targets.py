@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy
@@ -28,7 +27,9 @@ def regression_target(dataset: Dataset, estimator: str) -> numpy.ndarray:
     """The target as float64."""
     target = dataset.target
     if not (pandas.api.types.is_numeric_dtype(target) or pandas.api.types.is_bool_dtype(target)):
-        numbers = pandas.to_numeric(target, errors="coerce")
+        times = pandas.api.types.is_datetime64_any_dtype(target) or pandas.api.types.is_timedelta64_dtype(target)
+        # Of a time, pandas would make a number in whatever unit the file has it.
+        numbers = pandas.to_numeric(target.astype(str) if times else target, errors="coerce")
         rejected = numpy.flatnonzero(numbers.isna().to_numpy())
         if rejected.size:
             value = shortened(str(target.iloc[int(rejected[0])]), 80)
@@ -56,6 +57,7 @@ def class_target(dataset: Dataset, estimator: str) -> ClassTarget:
     else:
         # An array of text and not of objects: it is stored without pickling, and numbers among texts are text too.
         values = numpy.asarray([str(value) for value in target], dtype=str)
+        check_few_texts(values, dataset, estimator)
         labels = {value: value for value in numpy.unique(values).tolist()}
     present = numpy.unique(values)
     if present.size < 2:
@@ -69,15 +71,44 @@ def class_target(dataset: Dataset, estimator: str) -> ClassTarget:
 
 def whole_numbers(dataset: Dataset, estimator: str) -> numpy.ndarray:
     """A numeric target as int64, where it holds classes and not measurements."""
-    numbers = dataset.target.to_numpy(dtype=numpy.float64)
+    target = dataset.target
+    numbers = target.to_numpy(dtype=numpy.float64)
     fractional = numbers[~(numpy.isfinite(numbers) & (numbers == numpy.floor(numbers)))]
     if dataset.continuous_target or fractional.size:
         example = f", such as {fractional[0]}" if fractional.size else ""
         raise continuous(dataset, estimator, f"continuous values{example}")
-    distinct = numpy.unique(numbers).size
-    if distinct > max(FEW_CLASSES, math.floor(numbers.size / ROWS_PER_CLASS)):
-        raise continuous(dataset, estimator, f"{distinct} different numbers in {numbers.size} rows")
-    return numbers.astype(numpy.int64)
+    integers = pandas.api.types.is_integer_dtype(target)
+    # Floats beyond 2**53 stand for several whole numbers each.
+    too_large = numpy.abs(numbers) >= (2.0**63 if integers else 2.0**53)
+    if too_large.any():
+        raise misfit(
+            estimator,
+            f'column "{dataset.target_name}" of {dataset.source} holds {numbers[too_large][0]:.17g}, which is too '
+            "large for a class; number the classes from 0, or name them by text",
+        )
+    values: numpy.ndarray = (target.to_numpy() if integers else numbers).astype(numpy.int64)
+    distinct = numpy.unique(values).size
+    if distinct > most_classes(values.size):
+        raise continuous(dataset, estimator, f"{distinct} different numbers in {values.size} rows")
+    return values
+
+
+def most_classes(rows: int) -> int:
+    """How many different values can be classes, with a few rows each to learn it from."""
+    return max(FEW_CLASSES, rows // ROWS_PER_CLASS)
+
+
+def check_few_texts(values: numpy.ndarray, dataset: Dataset, estimator: str) -> None:
+    """Names and comments are no classes: they would cost a probability each, in every row."""
+    distinct = numpy.unique(values)
+    most = most_classes(values.size)
+    if distinct.size > most:
+        raise misfit(
+            estimator,
+            f'a classifier needs classes to predict, but column "{dataset.target_name}" of {dataset.source} holds '
+            f'{distinct.size} different texts in {values.size} rows, such as "{shortened(str(distinct[0]), 60)}"; '
+            f"choose another target, or group its values into at most {most} classes",
+        )
 
 
 def class_name(names: tuple[str, ...], value: int) -> str:

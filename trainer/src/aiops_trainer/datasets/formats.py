@@ -126,4 +126,6 @@ def read_parquet(path: Path, uri: str) -> pandas.DataFrame:
     except (pyarrow.ArrowException, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's or the network's failure: Arrow's own complaints about the content have no number
-        raise invalid(uri, f"is not Parquet: {shortened(' '.join(str(error).split()), 600)}") from error
+        raise invalid(
+            uri, f"is not Parquet, or it is damaged: {shortened(' '.join(str(error).split()), 600)}"
+        ) from error

@@ -64,7 +64,7 @@ def readings(text: str) -> Iterator[Any]:
     else:
         try:
             literal = ast.literal_eval(stripped)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # a TypeError for {[1]: 2}
             with contextlib.suppress(ValueError):
                 yield float(stripped)  # inf and nan are no literals
         else:

@@ -86,8 +86,8 @@ class SklearnTrainer(Trainer):
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 model.fit(features, target)
-        except (ValueError, TypeError, numpy.linalg.LinAlgError) as error:
-            # Parameters that contradict each other, values that overflow: the same rows will give the same error.
+        except (ValueError, TypeError, LookupError, OverflowError, numpy.linalg.LinAlgError) as error:
+            # Parameters that contradict each other or the rows, values that overflow: it will always end like this.
             raise TrainerError(
                 Reason.TRAINING_FAILED, f"{self.estimator} cannot be trained on these rows and parameters: {error}"
             ) from error
