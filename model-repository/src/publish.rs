@@ -1,8 +1,13 @@
 //! Writing a version, once and for all.
+//!
+//! Nothing is ever written over blindly: a file is created where there is none, and one with other bytes is replaced only
+//! if it still is what was read and no manifest promises it. The first manifest decides which bytes the version has; from
+//! then on every publisher, whichever bytes it brought, only ever restores those.
 
 use std::path::Path;
 
 use bytes::Bytes;
+use tempfile::NamedTempFile;
 
 use crate::digest::hash_file;
 use crate::error::{RepositoryError, Result};
@@ -11,15 +16,28 @@ use crate::manifest::{
 };
 use crate::repository::Repository;
 use crate::retry::with_patience;
-use crate::store::Creation;
+use crate::store::{Creation, Moved, Replacement};
+
+/// How often an object may turn out to be another one than a moment ago. Each time somebody else wrote it, and nobody
+/// writes a file more than a few times.
+const ROUNDS: usize = 10;
 
 /// What a publication found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
     /// The version is new.
     Written,
-    /// The same bytes were complete already; nothing was written.
+    /// The same bytes were complete already; nothing was written but files that had been damaged.
     AlreadyThere,
+}
+
+/// A file that had other bytes and was taken for the rest of a publisher that died.
+struct Replaced {
+    path: String,
+    before: NamedTempFile,
+    before_sha256: String,
+    /// The file as it was written here.
+    tag: String,
 }
 
 impl ManifestFile {
@@ -40,38 +58,151 @@ impl Repository {
     ///
     /// The configuration is written first and the manifest last, the latter only if there is none yet, so of several
     /// publishers one wins and no reader takes a half-written version for a whole one. What a publisher that died left
-    /// behind is replaced. Equal bytes that are already complete are a success.
+    /// behind is replaced. Equal bytes that are already complete are a success. A success means that every file was
+    /// read back and is what the manifest promises.
     pub async fn publish(&self, manifest: &Manifest, folder: &Path) -> Result<Published> {
         check_model_name(&manifest.model)?;
-        if let Some(published) = self.manifest(&manifest.model, manifest.version).await? {
-            return already_there(manifest, &published);
+        for file in &manifest.files {
+            check_file_path(&file.path)?;
+            check_unchanged(&folder.join(&file.path), file).await?;
         }
-        let version_folder = format!("{}/{}", manifest.model, manifest.version);
+        let mut replaced = Vec::new();
+        let published = self.write(manifest, folder, &mut replaced).await;
+        if let Err(RepositoryError::VersionConflict { .. }) = &published {
+            self.put_back(manifest, replaced).await?;
+        }
+        let published = published?;
+        self.make_whole(manifest, folder).await?;
+        Ok(published)
+    }
+
+    async fn write(
+        &self,
+        manifest: &Manifest,
+        folder: &Path,
+        replaced: &mut Vec<Replaced>,
+    ) -> Result<Published> {
+        if self.is_complete(manifest).await? {
+            return Ok(Published::AlreadyThere);
+        }
         let mut files: Vec<_> = manifest.files.iter().collect();
         files.sort_by_key(|file| (file.path != CONFIG_FILE, file.path.as_str()));
         for file in files {
-            check_file_path(&file.path)?;
-            let path = folder.join(&file.path);
-            check_unchanged(&path, file).await?;
-            self.upload(&format!("{version_folder}/{}", file.path), &path)
-                .await?;
+            replaced.extend(self.put(manifest, file, folder).await?);
         }
         if manifest.files.iter().any(|file| file.path == CONFIG_FILE) {
             self.upload_model_config(manifest, folder).await?;
         }
-        let key = format!("{version_folder}/{MANIFEST_FILE}");
+        let key = key(manifest, MANIFEST_FILE);
         let content = Bytes::from(manifest.to_json());
         match with_patience(self.patience, || self.store.create(&key, content.clone())).await? {
             Creation::Created => Ok(Published::Written),
             // Another publisher was faster, or our own write had succeeded and its answer was lost.
-            Creation::Existed => match self.manifest(&manifest.model, manifest.version).await? {
-                Some(published) => already_there(manifest, &published),
-                None => Err(RepositoryError::unreachable(
-                    self.store.describe(&key),
-                    "the manifest vanished meanwhile",
-                )),
-            },
+            Creation::Existed if self.is_complete(manifest).await? => Ok(Published::AlreadyThere),
+            Creation::Existed => Err(RepositoryError::unreachable(
+                self.store.describe(&key),
+                "the manifest vanished meanwhile",
+            )),
         }
+    }
+
+    /// Whether the version is complete with these bytes; with others it is a conflict.
+    async fn is_complete(&self, manifest: &Manifest) -> Result<bool> {
+        match self.manifest(&manifest.model, manifest.version).await? {
+            None => Ok(false),
+            Some(published) if published.digest == manifest.digest => Ok(true),
+            Some(published) => Err(RepositoryError::VersionConflict {
+                model: manifest.model.clone(),
+                version: manifest.version,
+                published: published.digest.to_string(),
+                offered: manifest.digest.to_string(),
+            }),
+        }
+    }
+
+    /// Lets one file be what the manifest says. Answers what it replaced.
+    async fn put(&self, manifest: &Manifest, file: &ManifestFile, folder: &Path) -> Result<Option<Replaced>> {
+        let (key, from) = (key(manifest, &file.path), folder.join(&file.path));
+        let mut replaced = None;
+        for _ in 0..ROUNDS {
+            match with_patience(self.patience, || self.store.upload_new(&key, &from)).await? {
+                Creation::Created => return Ok(None),
+                Creation::Existed => {}
+            }
+            let before = NamedTempFile::new_in(folder).map_err(RepositoryError::io(folder))?;
+            let found = with_patience(self.patience, || self.store.download(&key, before.path())).await;
+            let Some(Moved { sha256, tag, .. }) = unless_missing(found)? else {
+                continue;
+            };
+            if sha256 == file.sha256 {
+                // The answer to our own write may have been lost.
+                return Ok(replaced.map(|replaced| Replaced { tag, ..replaced }));
+            }
+            self.is_complete(manifest).await?;
+            tracing::warn!(
+                file = self.store.describe(&key),
+                "another publication left other bytes, they are replaced"
+            );
+            let written = with_patience(self.patience, || self.store.replace(&key, &from, &tag)).await?;
+            let known = Replaced {
+                path: file.path.clone(),
+                before,
+                before_sha256: sha256,
+                tag,
+            };
+            match written {
+                Replacement::Replaced(tag) => return Ok(Some(Replaced { tag, ..known })),
+                Replacement::Changed => replaced = Some(known),
+            }
+        }
+        Err(self.never_settles(&key))
+    }
+
+    /// Gives a version that another publisher completed meanwhile its own bytes back: what looked like the rest of one
+    /// that died was not.
+    async fn put_back(&self, manifest: &Manifest, replaced: Vec<Replaced>) -> Result<()> {
+        let Some(published) = self.manifest(&manifest.model, manifest.version).await? else {
+            return Ok(());
+        };
+        for file in replaced {
+            let promised = published.files.iter().find(|known| known.path == file.path);
+            if promised.is_some_and(|promised| promised.sha256 == file.before_sha256) {
+                let key = key(manifest, &file.path);
+                // Where it changed again, its publisher has restored it already.
+                with_patience(self.patience, || {
+                    self.store.replace(&key, file.before.path(), &file.tag)
+                })
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every file of a complete version, and restores those that are not what its manifest promises: a publisher
+    /// with other bytes may have been between reading and writing when the manifest came.
+    async fn make_whole(&self, manifest: &Manifest, folder: &Path) -> Result<()> {
+        for _ in 0..ROUNDS {
+            let mut is_whole = true;
+            for file in &manifest.files {
+                let key = key(manifest, &file.path);
+                let found = with_patience(self.patience, || self.store.inspect(&key)).await;
+                if unless_missing(found)?.is_none_or(|found| found.sha256 != file.sha256) {
+                    is_whole = false;
+                    self.put(manifest, file, folder).await?;
+                }
+            }
+            if is_whole {
+                return Ok(());
+            }
+        }
+        Err(self.never_settles(&key(manifest, "")))
+    }
+
+    fn never_settles(&self, key: &str) -> RepositoryError {
+        RepositoryError::unreachable(
+            self.store.describe(key),
+            "other publishers write it again and again; end those that publish other bytes as this version",
+        )
     }
 
     /// `<model>/config.pbtxt` is what Triton reads; it is that of the highest version.
@@ -80,28 +211,22 @@ impl Repository {
         if versions.iter().any(|version| *version > manifest.version) {
             return Ok(());
         }
-        self.upload(
-            &format!("{}/{CONFIG_FILE}", manifest.model),
-            &folder.join(CONFIG_FILE),
-        )
-        .await
-    }
-
-    async fn upload(&self, key: &str, from: &Path) -> Result<()> {
-        with_patience(self.patience, || self.store.upload(key, from)).await
+        let key = format!("{}/{CONFIG_FILE}", manifest.model);
+        let from = folder.join(CONFIG_FILE);
+        with_patience(self.patience, || self.store.upload(&key, &from)).await
     }
 }
 
-fn already_there(manifest: &Manifest, published: &Manifest) -> Result<Published> {
-    if published.digest == manifest.digest {
-        return Ok(Published::AlreadyThere);
+fn key(manifest: &Manifest, path: &str) -> String {
+    format!("{}/{}/{path}", manifest.model, manifest.version)
+}
+
+fn unless_missing(found: Result<Moved>) -> Result<Option<Moved>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(RepositoryError::NotFound { what }) if !what.starts_with("bucket") => Ok(None),
+        Err(error) => Err(error),
     }
-    Err(RepositoryError::VersionConflict {
-        model: manifest.model.clone(),
-        version: manifest.version,
-        published: published.digest.to_string(),
-        offered: manifest.digest.to_string(),
-    })
 }
 
 async fn check_unchanged(path: &Path, file: &ManifestFile) -> Result<()> {
@@ -115,3 +240,7 @@ async fn check_unchanged(path: &Path, file: &ManifestFile) -> Result<()> {
         actual: sha256,
     })
 }
+
+#[cfg(test)]
+#[path = "publish_tests.rs"]
+mod tests;

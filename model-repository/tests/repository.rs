@@ -1,6 +1,7 @@
 //! A repository on a real MinIO and in a folder: what holds for one holds for the other.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "a test that cannot set up its world should stop there"
 )]
 
@@ -163,21 +164,52 @@ async fn a_bucket_holds_versions() {
     assert_eq!(left.contents().len(), 0, "{left:?}");
 }
 
+/// Publishes two models as the same version at the same time, again and again; whichever wins can be fetched.
+async fn race(repository: &Repository) {
+    for number in 1..=12 {
+        let (left_folder, left) = version(number, b"left").await;
+        let (right_folder, right) = version(number, b"right").await;
+        let (one, two) = tokio::join!(
+            repository.publish(&left, left_folder.path()),
+            repository.publish(&right, right_folder.path())
+        );
+        let winner = match (&one, &two) {
+            (Ok(Published::Written), Err(RepositoryError::VersionConflict { .. })) => left,
+            (Err(RepositoryError::VersionConflict { .. }), Ok(Published::Written)) => right,
+            _ => panic!("{one:?} {two:?}"),
+        };
+        let cache = tempfile::tempdir().unwrap();
+        repository
+            .fetch("tumour", number, Some(&winner.digest), cache.path())
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_concurrent_publishers_with_other_bytes_one_wins_and_its_version_can_be_fetched() {
+    let minio = Minio::start().await;
+    race(&s3(&minio, "s3://models")).await;
+    let root = tempfile::tempdir().unwrap();
+    race(&in_folder(root.path())).await;
+}
+
 #[tokio::test]
-async fn of_concurrent_publishers_with_other_bytes_one_wins() {
+async fn publishing_the_right_bytes_again_restores_a_version_that_was_damaged() {
     let minio = Minio::start().await;
     let repository = s3(&minio, "s3://models");
-    let (left_folder, left) = version(1, b"left").await;
-    let (right_folder, right) = version(1, b"right").await;
-    let (one, two) = tokio::join!(
-        repository.publish(&left, left_folder.path()),
-        repository.publish(&right, right_folder.path())
+    let (folder, manifest) = version(1, b"the model").await;
+    repository.publish(&manifest, folder.path()).await.unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    put(&minio, "tumour/1/model.onnx", b"other bytes").await;
+    assert_eq!(
+        repository.publish(&manifest, folder.path()).await.unwrap(),
+        Published::AlreadyThere
     );
-    let winners = [&one, &two]
-        .iter()
-        .filter(|result| matches!(result, Ok(Published::Written)))
-        .count();
-    assert_eq!(winners, 1, "{one:?} {two:?}");
+    repository
+        .fetch("tumour", 1, Some(&manifest.digest), cache.path())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

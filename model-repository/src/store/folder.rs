@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use tokio::fs;
 
-use super::{Creation, Entry, Moved};
+use super::{Creation, Entry, Moved, Replacement};
 use crate::digest::hash_file;
 use crate::error::{RepositoryError, Result};
 
@@ -63,26 +63,48 @@ impl FolderStore {
 
     pub(crate) async fn download(&self, key: &str, to: &Path) -> Result<Moved> {
         let path = self.path(key);
-        fs::copy(&path, to).await.map_err(|error| match error.kind() {
-            ErrorKind::NotFound => RepositoryError::NotFound {
-                what: format!("file {}", path.display()),
-            },
-            _ => RepositoryError::io(path)(error),
-        })?;
-        let (size_bytes, sha256) = hash_file(to).await?;
-        Ok(Moved { size_bytes, sha256 })
+        fs::copy(&path, to)
+            .await
+            .map_err(|error| not_found_or_io(&path, error))?;
+        moved(to).await
+    }
+
+    pub(crate) async fn inspect(&self, key: &str) -> Result<Moved> {
+        let path = self.path(key);
+        fs::metadata(&path)
+            .await
+            .map_err(|error| not_found_or_io(&path, error))?;
+        moved(&path).await
     }
 
     pub(crate) async fn upload(&self, key: &str, from: &Path) -> Result<()> {
         let to = self.path(key);
-        let temporary = self.temporary_beside(&to).await?;
-        fs::copy(from, temporary.path())
-            .await
-            .map_err(RepositoryError::io(&to))?;
-        temporary
+        self.copied_beside(&to, from)
+            .await?
             .persist(&to)
             .map_err(|error| RepositoryError::io(&to)(error.error))?;
         Ok(())
+    }
+
+    pub(crate) async fn upload_new(&self, key: &str, from: &Path) -> Result<Creation> {
+        let to = self.path(key);
+        persist_new(self.copied_beside(&to, from).await?, &to)
+    }
+
+    /// A file system compares and renames in two steps; between them lies no more than a moment.
+    pub(crate) async fn replace(&self, key: &str, from: &Path, tag: &str) -> Result<Replacement> {
+        let to = self.path(key);
+        let temporary = self.copied_beside(&to, from).await?;
+        let (_, new_tag) = hash_file(temporary.path()).await?;
+        match self.inspect(key).await {
+            Ok(found) if found.tag == tag => {}
+            Ok(_) | Err(RepositoryError::NotFound { .. }) => return Ok(Replacement::Changed),
+            Err(error) => return Err(error),
+        }
+        temporary
+            .persist(&to)
+            .map_err(|error| RepositoryError::io(&to)(error.error))?;
+        Ok(Replacement::Replaced(new_tag))
     }
 
     pub(crate) async fn create(&self, key: &str, content: Bytes) -> Result<Creation> {
@@ -91,11 +113,7 @@ impl FolderStore {
         fs::write(temporary.path(), content)
             .await
             .map_err(RepositoryError::io(&to))?;
-        match temporary.persist_noclobber(&to) {
-            Ok(_) => Ok(Creation::Created),
-            Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(Creation::Existed),
-            Err(error) => Err(RepositoryError::io(to)(error.error)),
-        }
+        persist_new(temporary, &to)
     }
 
     /// Removes a file, and the folders that this leaves empty, up to the root.
@@ -117,6 +135,14 @@ impl FolderStore {
         Ok(())
     }
 
+    async fn copied_beside(&self, to: &Path, from: &Path) -> Result<tempfile::NamedTempFile> {
+        let temporary = self.temporary_beside(to).await?;
+        fs::copy(from, temporary.path())
+            .await
+            .map_err(RepositoryError::io(to))?;
+        Ok(temporary)
+    }
+
     async fn temporary_beside(&self, path: &Path) -> Result<tempfile::NamedTempFile> {
         let folder = path.parent().unwrap_or(&self.root);
         fs::create_dir_all(folder)
@@ -133,5 +159,32 @@ impl FolderStore {
             .prefix(".publishing-")
             .tempfile_in(folder)
             .map_err(RepositoryError::io(folder))
+    }
+}
+
+fn persist_new(temporary: tempfile::NamedTempFile, to: &Path) -> Result<Creation> {
+    match temporary.persist_noclobber(to) {
+        Ok(_) => Ok(Creation::Created),
+        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(Creation::Existed),
+        Err(error) => Err(RepositoryError::io(to)(error.error)),
+    }
+}
+
+/// A file's bytes are their own tag.
+async fn moved(path: &Path) -> Result<Moved> {
+    let (size_bytes, sha256) = hash_file(path).await?;
+    Ok(Moved {
+        size_bytes,
+        tag: sha256.clone(),
+        sha256,
+    })
+}
+
+fn not_found_or_io(path: &Path, error: std::io::Error) -> RepositoryError {
+    match error.kind() {
+        ErrorKind::NotFound => RepositoryError::NotFound {
+            what: format!("file {}", path.display()),
+        },
+        _ => RepositoryError::io(path)(error),
     }
 }

@@ -26,11 +26,22 @@ pub(crate) enum Creation {
     Existed,
 }
 
-/// Size and SHA-256 (hexadecimal) of bytes that were moved.
+/// What a write found that was meant for one state of an object only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Replacement {
+    /// The object is replaced; its tag from now on.
+    Replaced(String),
+    /// It is not what it was any more; nothing was written.
+    Changed,
+}
+
+/// Size and SHA-256 (hexadecimal) of bytes that were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Moved {
     pub(crate) size_bytes: u64,
     pub(crate) sha256: String,
+    /// Names this state of the object for `replace`.
+    pub(crate) tag: String,
 }
 
 /// Where objects are. Keys are relative to the repository, with `/` between their parts.
@@ -88,6 +99,30 @@ impl Store {
         match self {
             Self::S3(store) => store.download(key, to).await,
             Self::Folder(store) => store.download(key, to).await,
+        }
+    }
+
+    /// Streams an object and keeps nothing but what identifies it.
+    pub(crate) async fn inspect(&self, key: &str) -> Result<Moved> {
+        match self {
+            Self::S3(store) => store.inspect(key).await,
+            Self::Folder(store) => store.inspect(key).await,
+        }
+    }
+
+    /// Streams a local file into an object unless the key exists. Of two callers at the same time one creates.
+    pub(crate) async fn upload_new(&self, key: &str, from: &Path) -> Result<Creation> {
+        match self {
+            Self::S3(store) => store.upload_new(key, from).await,
+            Self::Folder(store) => store.upload_new(key, from).await,
+        }
+    }
+
+    /// Streams a local file into an object that still is what `tag` names.
+    pub(crate) async fn replace(&self, key: &str, from: &Path, tag: &str) -> Result<Replacement> {
+        match self {
+            Self::S3(store) => store.replace(key, from, tag).await,
+            Self::Folder(store) => store.replace(key, from, tag).await,
         }
     }
 

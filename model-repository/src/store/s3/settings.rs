@@ -14,6 +14,9 @@ use crate::error::{RepositoryError, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The slowest connection that an upload is given time for; one that moves nothing at all is given up after seconds, by
+/// the SDK's protection against stalled streams.
+const SLOWEST_UPLOAD_BYTES_PER_SECOND: u64 = 128 << 10;
 /// Attempts of the SDK itself, for a connection that was reset; a store that is away is waited for above it.
 const ATTEMPTS: u32 = 3;
 
@@ -89,6 +92,10 @@ impl S3Settings {
     }
 
     pub(crate) fn client(&self) -> Result<Client> {
+        self.client_with(timeouts(FIRST_BYTE_TIMEOUT))
+    }
+
+    pub(crate) fn client_with(&self, timeouts: TimeoutConfig) -> Result<Client> {
         let trust = match &self.ca_bundle {
             None => TrustStore::default(),
             Some(path) => {
@@ -115,10 +122,6 @@ impl S3Settings {
             None,
             "environment",
         );
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(FIRST_BYTE_TIMEOUT)
-            .build();
         let mut config = Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .http_client(http)
@@ -135,6 +138,18 @@ impl S3Settings {
         }
         Ok(Client::from_conf(config.build()))
     }
+}
+
+pub(crate) fn timeouts(first_byte: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(first_byte)
+        .build()
+}
+
+/// Those of a call that sends so many bytes before the first byte of its answer can come.
+pub(crate) fn upload_timeouts(size_bytes: u64) -> TimeoutConfig {
+    timeouts(FIRST_BYTE_TIMEOUT + Duration::from_secs(size_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND))
 }
 
 impl std::fmt::Debug for S3Settings {
