@@ -91,6 +91,10 @@ pub struct ServeArguments {
     /// Most bytes of a request over HTTP or REST.
     #[arg(long, default_value_t = 64 << 20, value_name = "BYTES")]
     pub http_max_input_size: usize,
+    /// Most bytes of memory that requests may take together, estimated as 8 times (rows over REST: 16 times) their size; by
+    /// default half of the container's memory limit, and unbounded where there is none.
+    #[arg(long, value_name = "BYTES")]
+    pub max_request_memory: Option<usize>,
     /// Seconds to go on accepting requests after SIGTERM, until no load balancer sends any more.
     #[arg(long, default_value_t = 5, value_name = "SECONDS")]
     pub drain_delay_secs: u64,

@@ -7,6 +7,8 @@ pub enum ErrorKind {
     InvalidArgument,
     /// The request is larger than this server accepts.
     TooLarge,
+    /// The request did not come in whole in time.
+    Timeout,
     /// No such model, version or path.
     NotFound,
     /// Right request, wrong moment: overload, timeout, loading, stopping.

@@ -8,6 +8,7 @@ pub mod configuration;
 pub mod error;
 pub mod lifecycle;
 pub mod logging;
+pub mod memory;
 pub mod metrics;
 pub mod models;
 pub mod protocol;

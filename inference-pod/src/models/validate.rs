@@ -86,21 +86,32 @@ fn wanted_outputs(model: &ModelVersion, wanted: &[String]) -> Result<Vec<usize>>
     if wanted.is_empty() {
         return Ok((0..outputs.len()).collect());
     }
-    wanted
-        .iter()
-        .map(|name| {
-            outputs
-                .iter()
-                .position(|output| output.name == *name)
-                .ok_or_else(|| {
-                    InferenceError::invalid(format!(
-                        "unexpected inference output '{name}' for model '{}', which answers {}",
-                        model.name,
-                        names(outputs)
-                    ))
-                })
-        })
-        .collect()
+    let mut positions = Vec::new();
+    for name in wanted {
+        let position = model.output_position(name)?;
+        // As Triton does: asking twice for an output is asking for it.
+        if !positions.contains(&position) {
+            positions.push(position);
+        }
+    }
+    Ok(positions)
+}
+
+impl ModelVersion {
+    /// Where the configuration has an output that a request asks for.
+    pub(crate) fn output_position(&self, name: &str) -> Result<usize> {
+        let outputs = &self.config.outputs;
+        outputs
+            .iter()
+            .position(|output| output.name == *name)
+            .ok_or_else(|| {
+                InferenceError::invalid(format!(
+                    "unexpected inference output '{name}' for model '{}', which answers {}",
+                    self.name,
+                    names(outputs)
+                ))
+            })
+    }
 }
 
 fn check_rows(name: &str, input: &Tensor, max_batch_size: u32, rows: &mut Option<usize>) -> Result<()> {

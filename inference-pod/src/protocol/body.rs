@@ -1,16 +1,32 @@
-//! Reading the body of an HTTP request, within its limit.
+//! Reading the body of an HTTP request, within its limits of size, memory and time.
 
-use axum::body::Body;
-use bytes::Bytes;
+use std::pin::pin;
+
+use axum::body::{Body, BodyDataStream};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
 use http::{HeaderMap, header};
 
+use super::intake::{Intake, LONGEST_PAUSE};
 use crate::error::{ErrorKind, InferenceError, Result};
+use crate::memory::Reservation;
 
 /// Bodies above this are decoded and encoded on a thread that may block, so that the network goes on being served.
 const LARGE_BODY_BYTES: usize = 256 << 10;
 
-/// The whole body.
-pub(super) async fn read(headers: &HeaderMap, body: Body, max_bytes: usize) -> Result<Bytes> {
+/// A whole body, and its share of the memory for requests, to be kept until the request is answered.
+pub(super) struct Received {
+    pub(super) bytes: Bytes,
+    pub(super) reservation: Reservation,
+}
+
+/// The whole body of a request that takes `expansion` times its size.
+pub(super) async fn read(
+    intake: &Intake,
+    headers: &HeaderMap,
+    body: Body,
+    expansion: usize,
+) -> Result<Received> {
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
         && encoding != "identity"
     {
@@ -18,21 +34,97 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, max_bytes: usize) -> R
             "Content-Encoding {encoding:?} is not supported, send the body as it is"
         )));
     }
-    axum::body::to_bytes(body, max_bytes).await.map_err(|error| {
-        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-        while let Some(cause) = source {
-            if cause.to_string().contains("length limit exceeded") {
-                return InferenceError {
-                    kind: ErrorKind::TooLarge,
-                    message: format!(
-                        "the request is larger than the {max_bytes} bytes of --http-max-input-size"
-                    ),
-                };
+    let mut pieces = body.into_data_stream();
+    let reservation = intake.budget.reserve(expansion);
+    let received = match check_length(intake, &reservation, headers) {
+        Ok(()) => collect(intake, &reservation, &mut pieces).await,
+        Err(refusal) => Err(refusal),
+    };
+    match received {
+        Ok(bytes) => Ok(Received { bytes, reservation }),
+        Err(refusal) => {
+            drop(reservation);
+            if matches!(refusal.kind, ErrorKind::TooLarge | ErrorKind::Unavailable) {
+                discard(intake, &mut pieces).await;
             }
-            source = cause.source();
+            Err(refusal)
         }
-        InferenceError::invalid(format!("the body of the request could not be read: {error}"))
-    })
+    }
+}
+
+fn check_length(intake: &Intake, reservation: &Reservation, headers: &HeaderMap) -> Result<()> {
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    match length {
+        Some(length) if length > intake.max_body_bytes => Err(too_large(intake)),
+        Some(length) => reservation.check(length),
+        None => Ok(()),
+    }
+}
+
+fn too_large(intake: &Intake) -> InferenceError {
+    InferenceError {
+        kind: ErrorKind::TooLarge,
+        message: format!(
+            "the request is larger than the {} bytes of --http-max-input-size",
+            intake.max_body_bytes
+        ),
+    }
+}
+
+async fn collect(intake: &Intake, reservation: &Reservation, pieces: &mut BodyDataStream) -> Result<Bytes> {
+    // Most requests come in one piece, which needs no copy.
+    let mut first = Bytes::new();
+    let mut joined = BytesMut::new();
+    let mut size = 0;
+    while let Some(piece) = next(intake, pieces).await? {
+        size += piece.len();
+        if size > intake.max_body_bytes {
+            return Err(too_large(intake));
+        }
+        reservation.grow(piece.len())?;
+        if first.is_empty() && joined.is_empty() {
+            first = piece;
+        } else {
+            joined.extend_from_slice(&std::mem::take(&mut first));
+            joined.extend_from_slice(&piece);
+        }
+    }
+    Ok(if joined.is_empty() { first } else { joined.freeze() })
+}
+
+/// The next piece; an error when it does not come in time.
+async fn next(intake: &Intake, pieces: &mut BodyDataStream) -> Result<Option<Bytes>> {
+    let too_late = pin!(intake.too_late());
+    tokio::select! {
+        biased;
+        piece = pieces.next() => piece.transpose().map_err(|error| {
+            InferenceError::invalid(format!("the body of the request could not be read: {error}"))
+        }),
+        () = tokio::time::sleep(LONGEST_PAUSE) => Err(InferenceError {
+            kind: ErrorKind::Timeout,
+            message: format!(
+                "no byte of the body came for {} seconds, send the request again",
+                LONGEST_PAUSE.as_secs()
+            ),
+        }),
+        () = too_late => Err(InferenceError {
+            kind: ErrorKind::Timeout,
+            message: "this server ends, and the rest of the body did not come in time; send the request again".to_owned(),
+        }),
+    }
+}
+
+/// Lets a client that is refused finish sending: one whose connection is reset meanwhile may never read why.
+async fn discard(intake: &Intake, pieces: &mut BodyDataStream) {
+    let mut size = 0;
+    while size <= intake.max_body_bytes {
+        match next(intake, pieces).await {
+            Ok(Some(piece)) => size += piece.len(),
+            Ok(None) | Err(_) => return,
+        }
+    }
 }
 
 /// Runs `work` here when it is small, elsewhere when it is not.
@@ -46,4 +138,82 @@ pub(super) async fn decode<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|panic| Err(InferenceError::internal(format!("decoding failed: {panic}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use futures::stream;
+    use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::intake::Accepted;
+    use super::*;
+    use crate::memory::Budget;
+
+    fn intake(memory: Option<usize>) -> Intake {
+        Intake {
+            max_body_bytes: 100,
+            budget: Budget::of(memory),
+            stop: CancellationToken::new(),
+            accepted: Accepted::default(),
+        }
+    }
+
+    fn pieces(count: usize) -> impl futures::Stream<Item = Result<Bytes, Infallible>> + Send + 'static {
+        stream::iter((0..count).map(|_| Ok(Bytes::from_static(b"0123456789"))))
+    }
+
+    async fn read_all(intake: &Intake, body: Body) -> Result<usize> {
+        let received = read(intake, &HeaderMap::new(), body, 2).await?;
+        Ok(received.bytes.len())
+    }
+
+    #[tokio::test]
+    async fn a_body_is_bounded_in_bytes_and_in_memory() {
+        assert_eq!(
+            read_all(&intake(None), Body::from_stream(pieces(10)))
+                .await
+                .unwrap(),
+            100
+        );
+        let error = read_all(&intake(None), Body::from_stream(pieces(11)))
+            .await
+            .unwrap_err();
+        assert!(error.message.contains("--http-max-input-size"), "{error}");
+        let error = read_all(&intake(Some(100)), Body::from_stream(pieces(6)))
+            .await
+            .unwrap_err();
+        assert!(
+            error.kind == ErrorKind::TooLarge && error.message.contains("--max-request-memory"),
+            "{error}"
+        );
+        let intake = intake(Some(200));
+        let other = intake.budget.reserve(2);
+        other.grow(60).unwrap();
+        let error = read_all(&intake, Body::from_stream(pieces(5))).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+        drop(other);
+        assert_eq!(read_all(&intake, Body::from_stream(pieces(5))).await.unwrap(), 50);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stalls_is_given_up_and_sooner_when_the_server_ends() {
+        let stalled = || Body::from_stream(pieces(1).chain(stream::pending()));
+        let intake = intake(None);
+        let start = Instant::now();
+        let error = read_all(&intake, stalled()).await.unwrap_err();
+        assert_eq!(
+            (error.kind, start.elapsed().as_secs()),
+            (ErrorKind::Timeout, 30),
+            "{error}"
+        );
+        intake.stop.cancel();
+        let start = Instant::now();
+        let error = read_all(&intake, stalled()).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Timeout, "{error}");
+        assert!(start.elapsed() < Duration::from_secs(2));
+    }
 }

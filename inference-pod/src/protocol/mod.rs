@@ -6,11 +6,14 @@ mod binary_tensor;
 mod body;
 pub mod grpc_v2;
 pub mod http_v2;
+mod intake;
 mod json_tensor;
 pub mod operations;
 mod parameters;
 pub mod rest;
 mod status;
+
+pub use intake::{Accepted, Intake};
 
 use std::sync::Arc;
 
@@ -28,8 +31,8 @@ pub struct Service {
     pub registry: Arc<Registry>,
     /// Whether the pod is ready.
     pub lifecycle: Arc<Lifecycle>,
-    /// Most bytes of a request over HTTP.
-    pub max_body_bytes: usize,
+    /// How requests are taken in.
+    pub intake: Intake,
 }
 
 /// Known versions for the repository index; with `ready`, only those that answer.

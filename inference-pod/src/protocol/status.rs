@@ -12,6 +12,7 @@ const fn row(kind: ErrorKind) -> (StatusCode, Code) {
     match kind {
         ErrorKind::InvalidArgument => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
         ErrorKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted),
+        ErrorKind::Timeout => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded),
         ErrorKind::NotFound => (StatusCode::NOT_FOUND, Code::NotFound),
         ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
         ErrorKind::Unsupported => (StatusCode::NOT_IMPLEMENTED, Code::Unimplemented),

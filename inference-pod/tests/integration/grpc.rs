@@ -204,3 +204,31 @@ async fn health_checks_of_grpc_follow_readiness() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }
+
+#[tokio::test]
+async fn messages_that_the_memory_does_not_hold_are_refused_and_outputs_are_answered_once() {
+    let repository = Repository::of(&["dense_1"]);
+    let server = Server::start(&repository.uri(), &["--max-request-memory=800000"]).await;
+    let mut client = server.grpc().await;
+    let output = proto::model_infer_request::InferRequestedOutputTensor {
+        name: "y".into(),
+        ..Default::default()
+    };
+    let mut message = request("dense_1", true);
+    message.outputs = vec![output; 1000];
+    let answer = client.model_infer(message.clone()).await.unwrap().into_inner();
+    assert_eq!(answer.outputs.len(), 1);
+    message.raw_input_contents[0] = vec![0; 200_000].into();
+    let error = client.model_infer(message).await.unwrap_err();
+    assert_eq!(error.code(), Code::ResourceExhausted, "{error}");
+    assert!(error.message().contains("100000 are the most for one"), "{error}");
+    // A stream gives back what each message took.
+    let messages = futures::stream::iter(vec![request("dense_1", true); 2000]);
+    let mut answers = client.model_stream_infer(messages).await.unwrap().into_inner();
+    let mut count = 0;
+    while let Some(answer) = answers.message().await.unwrap() {
+        assert_eq!(answer.error_message, "");
+        count += 1;
+    }
+    assert_eq!(count, 2000);
+}

@@ -63,6 +63,22 @@ async fn more_rows_than_a_batch_are_cut_and_put_together_again() {
 }
 
 #[tokio::test]
+async fn a_batch_larger_than_the_queue_is_answered() {
+    let repository = Repository::of(&["dense_1"]);
+    repository.config(
+        "dense_1",
+        "max_batch_size: 1 dynamic_batching { default_queue_policy { max_queue_size: 2 } }",
+    );
+    let server = Server::start(&repository.uri(), &[]).await;
+    let rows: Vec<_> = (0..500).map(|row| json!([row, 0, 0, 0])).collect();
+    let (status, answer) = predict(&server, "dense_1", json!(rows)).await;
+    assert_eq!(status, 200, "{answer}");
+    let predictions = answer["predictions"].as_array().unwrap();
+    assert_eq!(predictions.len(), 500);
+    assert_eq!(predictions[499], json!({"y": [500.0, 1.0, 1.0]}));
+}
+
+#[tokio::test]
 async fn models_without_a_manifest_answer_tensors_by_name() {
     let repository = Repository::of(&["dense_1", "ratio", "fixed"]);
     let server = Server::start(&repository.uri(), &[]).await;

@@ -224,3 +224,33 @@ async fn a_pod_waits_for_its_plan_and_for_its_models() {
     wait_for(&server, "Applied", &[]).await;
     assert_eq!(server.infer("iris", &request()).await.0, 404);
 }
+
+#[tokio::test]
+async fn an_upload_that_stalls_does_not_keep_an_old_version() {
+    let repository = Repository::new();
+    let first = publish_into(&repository, "iris", "iris", 1);
+    let second = publish_into(&repository, "iris_names", "iris", 2);
+    let plan = Plan::new();
+    plan.serve(1, &[(1, &first, 100)]);
+    let server = start(&repository, &plan.path());
+    server.wait_until_ready().await;
+    let _uploads = [
+        (&server.http, "/v2/models/iris/infer"),
+        (&server.rest, "/predict/iris"),
+    ]
+    .map(|(front, path)| {
+        let mut connection = std::net::TcpStream::connect(front.strip_prefix("http://").unwrap()).unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{{");
+        std::io::Write::write_all(&mut connection, head.as_bytes()).unwrap();
+        connection
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    plan.serve(2, &[(2, &second, 100)]);
+    wait_for(&server, "Applied", &[2]).await;
+    let since = std::time::Instant::now();
+    eventually("the old version to be unloaded", || async {
+        server.log().contains("model version is unloaded")
+    })
+    .await;
+    assert!(since.elapsed().as_secs() < 10, "{:?}", since.elapsed());
+}

@@ -3,8 +3,11 @@
 use std::time::{Duration, Instant};
 
 use aiops_inference_pod::protocol::grpc_v2::proto;
+use futures::StreamExt as _;
 use futures::future::join_all;
 use serde_json::json;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::support::{Repository, Server, client};
 
@@ -127,6 +130,69 @@ async fn the_exit_timeout_ends_what_takes_too_long_and_says_so() {
     for request in many {
         request.abort();
     }
+}
+
+/// The head of a request and a part of its body.
+fn stalled_upload(server: &Server) -> std::net::TcpStream {
+    use std::io::Write as _;
+    let address = server.http.strip_prefix("http://").unwrap();
+    let mut connection = std::net::TcpStream::connect(address).unwrap();
+    let head = "POST /v2/models/slow/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{\"inp";
+    connection.write_all(head.as_bytes()).unwrap();
+    connection
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_only_keeps_a_connection_open_does_not_hold_up_the_end() {
+    let repository = slow_repository();
+    let mut server = Server::start(&repository.uri(), &[]).await;
+    let input = proto::model_infer_request::InferInputTensor {
+        name: "x".into(),
+        datatype: "FP32".into(),
+        shape: vec![1, 1],
+        ..Default::default()
+    };
+    let request = proto::ModelInferRequest {
+        model_name: "slow".into(),
+        inputs: vec![input],
+        raw_input_contents: vec![vec![0; 4].into()],
+        ..Default::default()
+    };
+    // What tritonclient's start_stream() keeps open, with twenty requests under way.
+    let messages = futures::stream::iter(vec![request; 20]).chain(futures::stream::pending());
+    let mut answers = server
+        .grpc()
+        .await
+        .model_stream_infer(messages)
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(answers.message().await.unwrap().is_some());
+    let channel = tonic::transport::Channel::from_shared(server.grpc.clone()).unwrap();
+    let mut health = HealthClient::new(channel.connect().await.unwrap());
+    let mut watch = health
+        .watch(HealthCheckRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(watch.message().await.unwrap().is_some());
+    let _upload = stalled_upload(&server);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+
+    let start = Instant::now();
+    server.signal("TERM");
+    let mut answered = 1;
+    let end = loop {
+        match answers.message().await {
+            Ok(Some(_)) => answered += 1,
+            Ok(None) => panic!("a stream that the client did not end must not look complete"),
+            Err(end) => break end,
+        }
+    };
+    assert_eq!((answered, end.code()), (20, tonic::Code::Unavailable), "{end}");
+    while let Ok(Some(_)) = watch.message().await {}
+    assert_eq!(server.end().await.code(), Some(0), "{}", server.log());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod convert;
 mod describe;
+mod meter;
 mod service;
 
 use crate::models::PLATFORM;
@@ -20,9 +21,11 @@ pub mod proto {
 use std::sync::Arc;
 
 use proto::grpc_inference_service_server::GrpcInferenceServiceServer;
+use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 
 use super::Service;
+use super::intake::TENSOR_EXPANSION;
 use crate::lifecycle::Lifecycle;
 
 /// The largest message that the protocol's clients can send or take.
@@ -30,13 +33,29 @@ const LARGEST_MESSAGE_BYTES: usize = i32::MAX as usize;
 
 /// The inference service.
 pub fn inference(service: Arc<Service>) -> GrpcInferenceServiceServer<service::Grpc> {
+    let largest = service.intake.budget.largest_request(TENSOR_EXPANSION);
     GrpcInferenceServiceServer::new(service::Grpc::new(service))
-        .max_decoding_message_size(LARGEST_MESSAGE_BYTES)
+        .max_decoding_message_size(
+            largest.map_or(LARGEST_MESSAGE_BYTES, |size| size.min(LARGEST_MESSAGE_BYTES)),
+        )
         .max_encoding_message_size(LARGEST_MESSAGE_BYTES)
 }
 
-/// Keeps `grpc.health.v1` equal to readiness, for the server as a whole and for the inference service.
-pub async fn report_health(lifecycle: Arc<Lifecycle>, reporter: tonic_health::server::HealthReporter) {
+/// Counts what comes in against the memory for requests, and lets nobody who stopped sending hold up the end.
+pub fn metered(service: Arc<Service>, routes: tonic::service::Routes) -> tonic::service::Routes {
+    let layer = axum::middleware::from_fn_with_state(service, meter::meter);
+    routes.into_axum_router().layer(layer).into()
+}
+
+const HEALTH_NAMES: [&str; 2] = ["", "inference.GRPCInferenceService"];
+
+/// Keeps `grpc.health.v1` equal to readiness, for the server as a whole and for the inference service. When the server
+/// stops, the statuses go, and with them the streams of those who watch them.
+pub async fn report_health(
+    lifecycle: Arc<Lifecycle>,
+    mut reporter: tonic_health::server::HealthReporter,
+    stop: CancellationToken,
+) {
     let mut ready = lifecycle.watch();
     loop {
         let status = if *ready.borrow_and_update() {
@@ -44,11 +63,17 @@ pub async fn report_health(lifecycle: Arc<Lifecycle>, reporter: tonic_health::se
         } else {
             ServingStatus::NotServing
         };
-        for name in ["", "inference.GRPCInferenceService"] {
+        for name in HEALTH_NAMES {
             reporter.set_service_status(name, status).await;
         }
-        if ready.changed().await.is_err() {
-            return;
+        tokio::select! {
+            () = stop.cancelled() => break,
+            changed = ready.changed() => if changed.is_err() {
+                break;
+            },
         }
+    }
+    for name in HEALTH_NAMES {
+        reporter.clear_service_status(name).await;
     }
 }

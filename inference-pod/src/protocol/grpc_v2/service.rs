@@ -3,12 +3,14 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, stream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::proto::grpc_inference_service_server::GrpcInferenceService;
 use super::{convert, describe, proto};
 use crate::error::{InferenceError, Result};
+use crate::memory::Reservation;
 use crate::models::ModelVersion;
 use crate::protocol::{EXTENSIONS, SERVER_NAME, Service, index};
 
@@ -30,11 +32,29 @@ impl Grpc {
 }
 
 async fn infer(service: &Service, message: proto::ModelInferRequest) -> Result<proto::ModelInferResponse> {
+    let _accepted = service.intake.accepted.begin();
     let model = service
         .registry
         .find(&message.model_name, convert::version(&message.model_version)?)?;
     let request = convert::request(message)?;
     Ok(convert::response(model.infer(request).await?))
+}
+
+/// The messages of a stream; once the server stops, those that are there already, and then the end.
+fn until(
+    stop: CancellationToken,
+    messages: Streaming<proto::ModelInferRequest>,
+) -> impl Stream<Item = Result<proto::ModelInferRequest, Status>> + Send + 'static {
+    stream::unfold(Some((stop, messages)), |open| async {
+        let (stop, mut messages) = open?;
+        tokio::select! {
+            biased;
+            message = messages.next() => message.map(|message| (message, Some((stop, messages)))),
+            () = stop.cancelled() => {
+                Some((Err(Status::unavailable("this server ends; open the stream again")), None))
+            }
+        }
+    })
 }
 
 fn unsupported<T>(what: &str) -> Answer<T> {
@@ -117,12 +137,18 @@ impl GrpcInferenceService for Grpc {
         request: Request<Streaming<proto::ModelInferRequest>>,
     ) -> Answer<Self::ModelStreamInferStream> {
         let service = Arc::clone(&self.service);
-        let answers = request.into_inner().then(move |message| {
-            let service = Arc::clone(&service);
+        let reservation = request.extensions().get::<Arc<Reservation>>().cloned();
+        let messages = until(self.service.intake.stop.clone(), request.into_inner());
+        let answers = messages.then(move |message| {
+            let (service, reservation) = (Arc::clone(&service), reservation.clone());
             async move {
                 let message = message?;
                 let id = message.id.clone();
-                Ok(match infer(&service, message).await {
+                let answered = infer(&service, message).await;
+                if let Some(reservation) = reservation {
+                    reservation.clear();
+                }
+                Ok(match answered {
                     Ok(answer) => proto::ModelStreamInferResponse {
                         error_message: String::new(),
                         infer_response: Some(answer),

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, header};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::outputs::{Wanted, WantedOutputs};
 use crate::error::{InferenceError, Result};
 use crate::models::ModelVersion;
 use crate::protocol::parameters::{Parameter, check_tensor_parameter, request_timeout};
@@ -18,7 +19,7 @@ use crate::tensor::{DataType, InferenceRequest, InferenceResponse, Tensor, eleme
 /// Length of the JSON before the binary data, in both directions.
 const JSON_LENGTH_HEADER: &str = "inference-header-content-length";
 
-type Parameters = BTreeMap<String, Parameter>;
+pub(super) type Parameters = BTreeMap<String, Parameter>;
 
 #[derive(Deserialize)]
 struct Request<'a> {
@@ -28,8 +29,8 @@ struct Request<'a> {
     parameters: Parameters,
     #[serde(borrow)]
     inputs: Vec<Input<'a>>,
-    #[serde(default)]
-    outputs: Vec<Output>,
+    #[serde(borrow)]
+    outputs: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -41,25 +42,6 @@ struct Input<'a> {
     parameters: Parameters,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Output {
-    name: String,
-    #[serde(default)]
-    parameters: Parameters,
-}
-
-/// Which outputs the client wants as binary data.
-pub(super) struct Wanted {
-    by_default: bool,
-    by_name: BTreeMap<String, bool>,
-}
-
-impl Wanted {
-    fn binary(&self, name: &str) -> bool {
-        self.by_name.get(name).copied().unwrap_or(self.by_default)
-    }
 }
 
 /// The length of the JSON part, if the request says that there is more than that.
@@ -117,16 +99,11 @@ pub(super) fn decode(
             binary.len()
         )));
     }
-    let mut by_name = BTreeMap::new();
-    for output in &request.outputs {
-        for (name, value) in &output.parameters {
-            check_tensor_parameter(&output.name, name)?;
-            if name == "binary_data" {
-                by_name.insert(output.name.clone(), value.as_bool(name)?);
-            }
-        }
+    let mut wanted = WantedOutputs::new(model, by_default);
+    if let Some(outputs) = request.outputs {
+        wanted.read(outputs)?;
     }
-    let outputs = request.outputs.into_iter().map(|output| output.name).collect();
+    let WantedOutputs { outputs, wanted, .. } = wanted;
     Ok((
         InferenceRequest {
             id: request.id,
@@ -134,7 +111,7 @@ pub(super) fn decode(
             outputs,
             timeout,
         },
-        Wanted { by_default, by_name },
+        wanted,
     ))
 }
 
@@ -214,7 +191,7 @@ fn raw_request(model: &ModelVersion, body: &Bytes) -> Result<(InferenceRequest, 
         request,
         Wanted {
             by_default: true,
-            by_name: BTreeMap::new(),
+            ..Wanted::default()
         },
     ))
 }

@@ -2,6 +2,7 @@
 
 mod describe;
 mod infer;
+mod outputs;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
+use super::intake::TENSOR_EXPANSION;
 use super::{EXTENSIONS, SERVER_NAME, Service, body, index, status};
 use crate::error::{InferenceError, Result};
 use crate::models::ModelVersion;
@@ -167,8 +169,15 @@ async fn infer(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
+    // Whoever asks for what is not there need not send it all.
+    drop(path.find(&service)?);
+    let body::Received {
+        bytes: body,
+        reservation: _reservation,
+    } = body::read(&service.intake, &headers, body, TENSOR_EXPANSION).await?;
+    let _accepted = service.intake.accepted.begin();
+    // Looked up when the request is whole: a slow sender must not keep a version that is to be unloaded.
     let model = path.find(&service)?;
-    let body = body::read(&headers, body, service.max_body_bytes).await?;
     let json_length = infer::json_length(&headers)?;
     let decoding_model = Arc::clone(&model);
     let size = body.len();

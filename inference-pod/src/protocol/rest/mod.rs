@@ -10,11 +10,12 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use futures::future::try_join_all;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::intake::ROW_EXPANSION;
 use super::{Service, body, status};
 use crate::error::{InferenceError, Result};
 use crate::models::ModelVersion;
@@ -107,8 +108,15 @@ async fn predict_by_path(
 }
 
 async fn predict(service: &Service, name: &str, headers: &HeaderMap, body: Body) -> Result<Response> {
+    // Whoever asks for what is not there need not send it all.
+    drop(service.registry.find(name, None)?);
+    let body::Received {
+        bytes: body,
+        reservation: _reservation,
+    } = body::read(&service.intake, headers, body, ROW_EXPANSION).await?;
+    let _accepted = service.intake.accepted.begin();
+    // Looked up when the request is whole: a slow sender must not keep a version that is to be unloaded.
     let model = service.registry.find(name, None)?;
-    let body = body::read(headers, body, service.max_body_bytes).await?;
     let decoding_model = Arc::clone(&model);
     let requests = body::decode(body.len(), move || {
         let request: Request = serde_json::from_slice(&body).map_err(|error| {
@@ -132,7 +140,13 @@ async fn predict(service: &Service, name: &str, headers: &HeaderMap, body: Body)
     .into_response())
 }
 
-/// Rows beyond the model's largest batch were cut into several requests; they wait in the queue together.
+/// Rows beyond the model's largest batch were cut into several requests. Two for each session keep it busy; more would only
+/// fill the queue, which then refuses them and everybody else.
 async fn run(model: &ModelVersion, requests: Vec<InferenceRequest>) -> Result<Vec<InferenceResponse>> {
-    try_join_all(requests.into_iter().map(|request| model.infer(request))).await
+    let at_once = (2 * model.config.instances as usize).clamp(1, model.config.max_queue_size());
+    stream::iter(requests)
+        .map(|request| model.infer(request))
+        .buffered(at_once)
+        .try_collect()
+        .await
 }

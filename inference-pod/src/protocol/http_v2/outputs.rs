@@ -1,0 +1,104 @@
+//! The outputs that a request names, and which of them it wants as binary data.
+//!
+//! Read one by one and kept by name, as Triton does, so that millions of them take no more memory than a model's few.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::infer::Parameters;
+use crate::error::{InferenceError, Result};
+use crate::models::ModelVersion;
+use crate::protocol::parameters::check_tensor_parameter;
+
+#[derive(Deserialize)]
+struct Output {
+    name: String,
+    #[serde(default)]
+    parameters: Parameters,
+}
+
+/// Which outputs the client wants as binary data.
+#[derive(Default)]
+pub(super) struct Wanted {
+    pub(super) by_default: bool,
+    pub(super) by_name: BTreeMap<String, bool>,
+}
+
+impl Wanted {
+    pub(super) fn binary(&self, name: &str) -> bool {
+        self.by_name.get(name).copied().unwrap_or(self.by_default)
+    }
+}
+
+/// What was read so far.
+pub(super) struct WantedOutputs<'a> {
+    model: &'a ModelVersion,
+    /// Names, each once, in the order asked for.
+    pub(super) outputs: Vec<String>,
+    pub(super) wanted: Wanted,
+    refusal: Option<InferenceError>,
+}
+
+impl<'a> WantedOutputs<'a> {
+    pub(super) fn new(model: &'a ModelVersion, by_default: bool) -> Self {
+        Self {
+            model,
+            outputs: Vec::new(),
+            wanted: Wanted {
+                by_default,
+                ..Wanted::default()
+            },
+            refusal: None,
+        }
+    }
+
+    /// Reads the list of outputs of a request.
+    pub(super) fn read(&mut self, list: &RawValue) -> Result<()> {
+        let mut deserializer = serde_json::Deserializer::from_str(list.get());
+        let read = deserializer.deserialize_seq(&mut *self);
+        read.map_err(|error| {
+            self.refusal.take().unwrap_or_else(|| {
+                InferenceError::invalid(format!(
+                    "failed to parse the request JSON buffer: outputs: {error}"
+                ))
+            })
+        })
+    }
+
+    fn add(&mut self, output: Output) -> Result<()> {
+        self.model.output_position(&output.name)?;
+        for (name, value) in &output.parameters {
+            check_tensor_parameter(&output.name, name)?;
+            if name == "binary_data" {
+                let binary = value.as_bool(name)?;
+                self.wanted.by_name.insert(output.name.clone(), binary);
+            }
+        }
+        if !self.outputs.contains(&output.name) {
+            self.outputs.push(output.name);
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Visitor<'de> for &mut WantedOutputs<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list of outputs")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some(output) = list.next_element()? {
+            if let Err(refusal) = self.add(output) {
+                self.refusal = Some(refusal);
+                return Err(A::Error::custom("an output is refused"));
+            }
+        }
+        Ok(())
+    }
+}
