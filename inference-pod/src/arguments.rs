@@ -61,7 +61,7 @@ pub struct ServeArguments {
     /// Serving plan to follow; without one, every model is served as its version_policy says.
     #[arg(long, value_name = "FILE")]
     pub serving_plan: Option<PathBuf>,
-    /// Folder that keeps models fetched from S3.
+    /// Folder that keeps models fetched from S3. It is this server's own: what it does not serve is removed from it.
     #[arg(long, env = "AIOPS_MODEL_CACHE", value_name = "FOLDER", default_value_os_t = default_cache())]
     pub model_cache: PathBuf,
     /// Address of the HTTP server (Open Inference Protocol v2).

@@ -1,19 +1,19 @@
 //! The keeper: makes what is served equal to what is wanted. New versions are loaded beside the old ones, a model is
 //! switched over when all of its versions can answer, and old ones end when they have answered what they accepted.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio_util::task::AbortOnDropHandle;
 
+use super::holdings::{Holdings, Key};
 use super::loader::Loader;
 use super::registry::{Registry, ServedModel, State, VersionStatus};
 use super::scan::scan;
 use super::serving_plan::{ModelTarget, Target, VersionTarget, plan_sha256};
 use super::unload::unload;
-use super::version::ModelVersion;
 use crate::lifecycle::Lifecycle;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -57,8 +57,7 @@ pub struct Keeper {
     registry: Arc<Registry>,
     lifecycle: Arc<Lifecycle>,
     status: Mutex<PlanStatus>,
-    /// Versions that are loaded but whose model cannot be switched over yet.
-    staged: tokio::sync::Mutex<HashMap<(String, u64), Arc<ModelVersion>>>,
+    holdings: Arc<tokio::sync::Mutex<Holdings>>,
 }
 
 impl Keeper {
@@ -69,12 +68,13 @@ impl Keeper {
             state: PlanState::Loading,
             message: "nothing is loaded yet".to_owned(),
         };
+        let holdings = Holdings::new(loader.cache_folder());
         Self {
             loader,
             registry,
             lifecycle,
             status: Mutex::new(status),
-            staged: tokio::sync::Mutex::default(),
+            holdings: Arc::new(tokio::sync::Mutex::new(holdings)),
         }
     }
 
@@ -86,7 +86,7 @@ impl Keeper {
     /// Follows the plan in a file for ever. A change replaces what is under way.
     pub async fn follow_plan(self: Arc<Self>, path: PathBuf) {
         let mut last_text: Option<Vec<u8>> = None;
-        let mut _work: Option<AbortOnDropHandle<()>> = None;
+        let mut work: Option<AbortOnDropHandle<()>> = None;
         let mut ticks = tokio::time::interval(PLAN_PERIOD);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -94,9 +94,12 @@ impl Keeper {
             match tokio::fs::read(&path).await {
                 Ok(text) if last_text.as_ref() == Some(&text) => {}
                 Ok(text) => {
-                    // Ended first, so that the old plan's work cannot tell its state after the new one's.
-                    _work = None;
-                    _work = self.accept(&text).map(|target| {
+                    // Waited for, as an aborted task still runs to its next pause, and may tell the old plan's state there.
+                    if let Some(old) = work.take() {
+                        old.abort();
+                        let _ = old.await;
+                    }
+                    work = self.accept(&text).map(|target| {
                         let keeper = Arc::clone(&self);
                         AbortOnDropHandle::new(tokio::spawn(async move { keeper.reach(target).await }))
                     });
@@ -188,14 +191,13 @@ impl Keeper {
 
     /// One attempt. Models that can be switched over are, also when others cannot.
     async fn apply(&self, target: &Target) -> Result<(), Failure> {
-        let before = self.registry.all();
-        let mut staged = self.staged.lock().await;
-        staged.retain(|(model, version), _| target.wants(model, *version));
+        let mut holdings = self.holdings.lock().await;
+        holdings.want(target);
         let mut errors = Vec::new();
         let mut transient = true;
         for model in &target.models {
             for wanted in &model.versions {
-                if let Err(error) = self.stage(model, wanted, &mut staged).await {
+                if let Err(error) = self.stage(model, wanted, &mut holdings).await {
                     let number = wanted.version;
                     errors.push(format!(
                         "version {number} of model {} cannot be loaded: {error}",
@@ -204,10 +206,11 @@ impl Keeper {
                     transient &= error.is_transient();
                 }
             }
-            self.switch(model, &mut staged);
+            self.switch(model, &mut holdings);
         }
         if !errors.is_empty() {
-            self.retire(before);
+            self.retire(&mut holdings);
+            holdings.clean_cache().await;
             return Err(Failure {
                 message: errors.join("; "),
                 transient,
@@ -218,7 +221,7 @@ impl Keeper {
         self.registry.retain_states(|status| {
             status.state == State::Unloading || target.wants(&status.model, status.version)
         });
-        self.retire(before);
+        self.retire(&mut holdings);
         self.set_status(&target.plan_sha256, PlanState::Applied, "");
         self.lifecycle.declared_models_serve();
         tracing::info!(
@@ -226,6 +229,7 @@ impl Keeper {
             models = target.models.len(),
             "all wanted models serve"
         );
+        holdings.clean_cache().await;
         Ok(())
     }
 
@@ -234,25 +238,10 @@ impl Keeper {
         &self,
         model: &ModelTarget,
         wanted: &VersionTarget,
-        staged: &mut HashMap<(String, u64), Arc<ModelVersion>>,
+        holdings: &mut Holdings,
     ) -> Result<(), super::LoadError> {
         let key = (model.name.clone(), wanted.version);
-        let is_wanted = |loaded: &Arc<ModelVersion>| {
-            wanted
-                .digest
-                .as_ref()
-                .is_none_or(|digest| *digest == loaded.digest)
-        };
-        if staged.get(&key).is_some_and(is_wanted) {
-            return Ok(());
-        }
-        if let Some(serving) = self
-            .registry
-            .find(&model.name, Some(wanted.version))
-            .ok()
-            .filter(is_wanted)
-        {
-            staged.insert(key, serving);
+        if holdings.stage_known(&key, wanted) {
             return Ok(());
         }
         let promised = wanted
@@ -267,7 +256,7 @@ impl Keeper {
             .await
         {
             Ok(loaded) => {
-                staged.insert(key, Arc::new(loaded));
+                holdings.stage(key, loaded);
                 Ok(())
             }
             Err(error) => {
@@ -278,18 +267,18 @@ impl Keeper {
     }
 
     /// Lets a model's staged versions answer, if all that are wanted are there.
-    fn switch(&self, model: &ModelTarget, staged: &mut HashMap<(String, u64), Arc<ModelVersion>>) {
+    fn switch(&self, model: &ModelTarget, holdings: &mut Holdings) {
         let key = |wanted: &VersionTarget| (model.name.clone(), wanted.version);
         if !model
             .versions
             .iter()
-            .all(|wanted| staged.contains_key(&key(wanted)))
+            .all(|wanted| holdings.is_staged(&key(wanted)))
         {
             return;
         }
         let mut versions = BTreeMap::new();
         for wanted in &model.versions {
-            if let Some(loaded) = staged.remove(&key(wanted)) {
+            if let Some(loaded) = holdings.take_staged(&key(wanted)) {
                 self.set_state(&key(wanted), loaded.digest.to_string(), State::Ready, "");
                 versions.insert(wanted.version, loaded);
             }
@@ -306,28 +295,22 @@ impl Keeper {
     }
 
     /// Unloads what served before and does so no more, once its last request is answered.
-    fn retire(&self, before: Vec<Arc<ModelVersion>>) {
+    fn retire(&self, holdings: &mut Holdings) {
         let now = self.registry.all();
-        for old in before {
-            if now.iter().any(|serving| Arc::ptr_eq(serving, &old)) {
-                continue;
-            }
-            let key = (old.name.clone(), old.version);
+        for old in holdings.take_retired(&now) {
             let replaced = now
                 .iter()
                 .any(|serving| serving.name == old.name && serving.version == old.version);
             if !replaced {
                 self.set_state(
-                    &key,
+                    &(old.name.clone(), old.version),
                     old.digest.to_string(),
                     State::Unloading,
                     "it finishes what it accepted",
                 );
             }
-            let is_cached = old.folder.starts_with(&self.loader.cache);
-            let still_used = now.iter().any(|serving| serving.folder == old.folder);
-            let folder = (is_cached && !still_used).then(|| old.folder.clone());
-            tokio::spawn(unload(old, Arc::clone(&self.registry), folder));
+            let (registry, holdings) = (Arc::clone(&self.registry), Arc::clone(&self.holdings));
+            tokio::spawn(unload(old, registry, holdings));
         }
     }
 
@@ -340,7 +323,7 @@ impl Keeper {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
-    fn set_state(&self, (model, version): &(String, u64), digest: String, state: State, reason: &str) {
+    fn set_state(&self, (model, version): &Key, digest: String, state: State, reason: &str) {
         self.registry.set_state(VersionStatus {
             model: model.clone(),
             version: *version,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aiops_model_repository::{Digest, LocalVersion, Repository, RepositoryError};
+use aiops_model_repository::{Digest, LocalVersion, Location, Repository, RepositoryError};
 
 use super::version::{Graph, ModelVersion, Parts};
 use crate::configuration::{self, ConfigError, ModelConfig};
@@ -85,6 +85,14 @@ impl Loader {
             {
                 tracing::warn!(folder = %entry.path().display(), %error, "an unfinished download cannot be removed");
             }
+        }
+    }
+
+    /// Where fetched versions are kept; nothing for a repository that is read in place.
+    pub(super) fn cache_folder(&self) -> Option<PathBuf> {
+        match self.repository.location() {
+            Location::S3 { .. } => Some(self.cache.clone()),
+            Location::Folder(_) => None,
         }
     }
 

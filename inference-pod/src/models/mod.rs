@@ -1,5 +1,6 @@
 //! Models: loading versions, keeping those that are wanted, finding the one that a request names.
 
+mod holdings;
 mod keeper;
 mod loader;
 mod registry;

@@ -1,15 +1,22 @@
 //! The end of a version: its last answer, its memory, its files.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Mutex;
+
+use super::holdings::Holdings;
 use super::registry::{Registry, State};
 use super::version::ModelVersion;
 
-/// Waits until nobody asks a version any more, frees it, and removes its files from the cache.
-pub(super) async fn unload(mut old: Arc<ModelVersion>, registry: Arc<Registry>, folder: Option<PathBuf>) {
+/// Waits until nobody asks a version any more, frees it, and removes its files from the cache unless they are needed again.
+pub(super) async fn unload(
+    mut old: Arc<ModelVersion>,
+    registry: Arc<Registry>,
+    holdings: Arc<Mutex<Holdings>>,
+) {
     let start = Instant::now();
+    let folder = old.folder.clone();
     let unloaded = loop {
         // Requests hold the version while they run, and give it back when they are answered.
         match Arc::try_unwrap(old) {
@@ -23,20 +30,14 @@ pub(super) async fn unload(mut old: Arc<ModelVersion>, registry: Arc<Registry>, 
     registry.retain_states(|status| {
         status.state != State::Unloading || status.model != name || status.version != version
     });
-    // It may be wanted again meanwhile; then its files are, too.
-    let is_wanted = registry
-        .states()
-        .iter()
-        .any(|status| status.model == name && status.version == version);
-    if let Some(folder) = folder.filter(|_| !is_wanted)
-        && let Err(error) = tokio::fs::remove_dir_all(&folder).await
-    {
-        tracing::warn!(folder = %folder.display(), %error, "files of an unloaded version stay in the cache");
-    }
     tracing::info!(
         model = name,
         version,
         seconds = start.elapsed().as_secs_f64(),
         "model version is unloaded"
     );
+    // Not while another version is being loaded: it may turn out to be made of the same files.
+    let mut holdings = holdings.lock().await;
+    holdings.left(&folder);
+    holdings.clean_cache().await;
 }

@@ -1,7 +1,10 @@
 //! The same with the repository on a real MinIO, which goes away and comes back.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
+use aiops_model_repository::{Digest, Manifest, ManifestFile};
 use serde_json::json;
 
 use crate::support::{Server, converted, eventually, publish};
@@ -87,4 +90,86 @@ async fn a_model_is_published_to_a_bucket_and_served_from_it_although_the_store_
     minio.stop();
     let (status, _) = crate::support::post(&format!("{}/predict/iris", server.rest), &rows).await;
     assert_eq!(status, 200, "what is loaded needs no store");
+}
+
+/// Publishes a folder of `tests/models` into the bucket; answers its digest.
+fn publish_to(minio: &Minio, name: &str, version: &str) -> String {
+    let input = converted(name);
+    let folder = input.path().to_str().unwrap();
+    let repository = ["--model-repository", "s3://models/team", "--model", "iris"];
+    let arguments = [&["--input", folder, "--version", version], &repository[..]].concat();
+    let (output, message) = publish(&arguments, &environment(minio));
+    assert!(output.status.success(), "{message}");
+    message["digest"].as_str().unwrap().to_owned()
+}
+
+/// Publishes a version that is what it says but no model.
+async fn publish_garbage(minio: &Minio, version: u64) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("model.onnx"), "garbage").unwrap();
+    let files = vec![ManifestFile::describe(folder.path(), "model.onnx").await.unwrap()];
+    let digest = Digest::of_files(&files);
+    let manifest = json!({"formatVersion": 1, "model": "iris", "version": version, "digest": digest, "files": files,
+                          "inputs": [], "outputs": []});
+    let manifest = Manifest::parse(manifest.to_string().as_bytes(), "here").unwrap();
+    let location = "s3://models/team".parse().unwrap();
+    let repository =
+        aiops_model_repository::Repository::open_with(location, Some(&minio.settings())).unwrap();
+    repository.publish(&manifest, folder.path()).await.unwrap();
+    digest.to_string()
+}
+
+fn cached(cache: &Path) -> BTreeSet<String> {
+    std::fs::read_dir(cache)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cache_holds_what_is_served_and_nothing_else() {
+    let minio = Minio::start().await;
+    let first = publish_to(&minio, "iris", "1");
+    let second = publish_to(&minio, "iris_names", "2");
+    let garbage = publish_garbage(&minio, 3).await;
+    let folder = |digest: &str| digest.replace(':', "-");
+    let (cache, plan) = (
+        tempfile::tempdir().unwrap(),
+        tempfile::NamedTempFile::new().unwrap(),
+    );
+    // Left by a container that was restarted.
+    std::fs::create_dir(cache.path().join(format!("sha256-{}", "a".repeat(64)))).unwrap();
+    let serve = |version: u64, digest: &str| {
+        let version = json!({"version": version, "digest": digest});
+        let models = json!([{"name": "iris", "defaultVersion": version["version"], "versions": [version]}]);
+        let text = json!({"formatVersion": 1, "models": models}).to_string();
+        std::fs::write(plan.path(), text).unwrap();
+    };
+    serve(1, &first);
+    let arguments = [
+        "--serving-plan",
+        plan.path().to_str().unwrap(),
+        "--model-cache",
+        cache.path().to_str().unwrap(),
+    ];
+    let server = Server::start_with_environment("s3://models/team", &arguments, &environment(&minio));
+    let becomes = async |digests: &[&str]| {
+        let wanted: BTreeSet<_> = digests.iter().map(|digest| folder(digest)).collect();
+        eventually(&format!("the cache to hold {wanted:?}"), || async {
+            cached(cache.path()) == wanted
+        })
+        .await;
+    };
+    server.wait_until_ready().await;
+    becomes(&[&first]).await;
+    serve(3, &garbage);
+    eventually("the garbage to be refused", || async {
+        server.plan().await["state"] == "Failed"
+    })
+    .await;
+    // Kept while it is wanted, so that it is not fetched again and again.
+    becomes(&[&first, &garbage]).await;
+    serve(2, &second);
+    becomes(&[&second]).await;
+    assert_eq!(server.plan().await["state"], "Applied");
 }

@@ -254,3 +254,38 @@ async fn an_upload_that_stalls_does_not_keep_an_old_version() {
     .await;
     assert!(since.elapsed().as_secs() < 10, "{:?}", since.elapsed());
 }
+
+#[tokio::test]
+async fn a_plan_that_is_replaced_while_it_loads_leaves_no_version_behind() {
+    let repository = Repository::new();
+    let first = publish_into(&repository, "iris", "iris", 1);
+    let second = publish_into(&repository, "iris_names", "iris", 2);
+    // Reading it never ends, as from a store that has stalled.
+    let endless = repository.path().join("zoo/1");
+    std::fs::create_dir_all(&endless).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(endless.join("model.onnx"))
+        .status();
+    assert!(made.unwrap().success());
+    let plan = Plan::new();
+    plan.serve(1, &[(1, &first, 100)]);
+    let server = start(&repository, &plan.path());
+    server.wait_until_ready().await;
+
+    let iris = json!({"name": "iris", "defaultVersion": 2, "versions": [{"version": 2, "digest": second}]});
+    let zoo = json!({"name": "zoo", "defaultVersion": 1, "versions": [{"version": 1}]});
+    plan.write(&json!({"formatVersion": 1, "models": [iris, zoo]}).to_string());
+    eventually("the first model of the plan to be switched", || async {
+        server.infer("iris", &request()).await.1["model_version"] == "2"
+    })
+    .await;
+    assert_eq!(server.plan().await["state"], "Loading");
+    plan.serve(2, &[(2, &second, 100)]);
+    wait_for(&server, "Applied", &[2]).await;
+    eventually("the first version to be unloaded", || async {
+        server.log().contains("model version is unloaded")
+    })
+    .await;
+    let known = server.plan().await["models"].as_array().unwrap().len();
+    assert_eq!(known, 1);
+}
