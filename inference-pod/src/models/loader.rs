@@ -226,7 +226,7 @@ fn open(
 /// Runs one row of zeros, so that the first client does not wait for lazy initialization. Where a size is open, 1 may
 /// be too small for the graph, so a failure counts only when every size but the rows' is fixed.
 fn warm_up(session: &mut GraphSession, name: &str) -> Result<(), LoadError> {
-    let zeros = zeros(session.inputs());
+    let zeros = zeros(session.inputs(), 1);
     let inputs: Vec<_> = zeros
         .iter()
         .map(|(shape, data)| RunInput {

@@ -179,6 +179,10 @@ pub(super) fn client_shape(config: &TensorConfig, shape: &[i64], max_batch_size:
         return shape.to_vec();
     };
     let batch = usize::from(max_batch_size > 0).min(shape.len());
+    if shape.len() - batch != reshape.len() {
+        // The graph leaves even the number of its sizes open, which looks like no sizes at all.
+        return shape.to_vec();
+    }
     let mut open = sizes_of_open(reshape, &shape[batch..]);
     let inner = config.dims.iter().map(|size| {
         if *size == -1 {

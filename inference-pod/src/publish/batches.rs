@@ -11,21 +11,56 @@ use crate::tensor::{DataType, TensorData};
 pub(super) const BATCH_SIZES: [usize; 3] = [1, 2, 33];
 const TOLERANCE: f64 = 1e-3;
 
-/// Runs made-up rows alone and in batches and compares. A graph that fails on a batch has no batch dimension, whatever
-/// it claims.
-pub(super) fn rows_are_independent(session: &mut GraphSession) -> Result<bool, Failure> {
-    let rows = made_up_rows(session.inputs());
-    let alone = run(session, &rows[..1]).map_err(|error| {
-        Failure::new(
-            Reason::UnsupportedModel,
-            format!("the model fails on one row: {error}"),
-        )
-    })?;
+/// What sizes are open beyond the rows' are tried as, until the model takes one: images and sequences have a least size,
+/// and often one that it has to divide.
+const OPEN_SIZES: [i64; 12] = [1, 2, 3, 4, 5, 7, 8, 16, 28, 32, 64, 224];
+/// Larger rows are not tried: all of them are in memory at once, and again as answers.
+const LARGEST_ROW_BYTES: usize = 4 << 20;
+
+/// What became of the trial.
+pub(super) enum Rows {
+    /// They may be put together.
+    Independent,
+    /// They may not. A graph that fails on a second row has no batch dimension, whatever it claims.
+    Dependent,
+    /// Sizes are open that only the model's users know; the last error.
+    Unknown(String),
+}
+
+/// Runs made-up rows alone and in batches and compares.
+pub(super) fn try_rows(session: &mut GraphSession) -> Result<Rows, Failure> {
+    let inputs = session.inputs().to_vec();
+    let has_open_sizes = inputs
+        .iter()
+        .any(|input| input.shape.iter().skip(1).any(|size| *size < 0));
+    let sizes = if has_open_sizes { &OPEN_SIZES[..] } else { &[1] };
+    let mut last_error = "its rows are too large".to_owned();
+    for size in sizes {
+        let row = zeros(&inputs, *size);
+        if has_open_sizes && row.iter().map(|(_, data)| data.byte_size()).sum::<usize>() > LARGEST_ROW_BYTES {
+            break;
+        }
+        let rows = made_up_rows(&inputs, *size);
+        match run(session, &rows[..1]) {
+            Ok(alone) => return compare(session, &rows, alone),
+            Err(error) => last_error = error,
+        }
+    }
+    if has_open_sizes {
+        return Ok(Rows::Unknown(last_error));
+    }
+    Err(Failure::new(
+        Reason::UnsupportedModel,
+        format!("the model fails on one row: {last_error}"),
+    ))
+}
+
+fn compare(session: &mut GraphSession, rows: &[Row], alone: Vec<OutputTensor>) -> Result<Rows, Failure> {
     let mut singles = vec![alone];
     for row in &rows[1..] {
         match run(session, std::slice::from_ref(row)) {
             Ok(outputs) => singles.push(outputs),
-            Err(_) => return Ok(false),
+            Err(_) => return Ok(Rows::Dependent),
         }
     }
     for size in BATCH_SIZES {
@@ -46,16 +81,16 @@ pub(super) fn rows_are_independent(session: &mut GraphSession) -> Result<bool, F
                 size,
             )
         }) {
-            return Ok(false);
+            return Ok(Rows::Dependent);
         }
     }
-    Ok(true)
+    Ok(Rows::Independent)
 }
 
 type Row = Vec<(Vec<i64>, TensorData)>;
 
 /// 33 rows: floating-point inputs between 0 and 1, all others zero, as they may be indices.
-fn made_up_rows(inputs: &[GraphTensor]) -> Vec<Row> {
+fn made_up_rows(inputs: &[GraphTensor], open_size: i64) -> Vec<Row> {
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     let mut next = move || {
         // xorshift64*: the same rows on every machine.
@@ -67,7 +102,7 @@ fn made_up_rows(inputs: &[GraphTensor]) -> Vec<Row> {
     let largest = BATCH_SIZES[BATCH_SIZES.len() - 1];
     (0..largest)
         .map(|_| {
-            let mut row = zeros(inputs);
+            let mut row = zeros(inputs, open_size);
             for ((_, data), input) in row.iter_mut().zip(inputs) {
                 let TensorData::Fixed(bytes) = data else { continue };
                 *bytes = match input.datatype {

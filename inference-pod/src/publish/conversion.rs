@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::termination::{Failure, Reason};
 
-const FILE: &str = "conversion.json";
+pub(super) const FILE: &str = "conversion.json";
 
 /// What the outputs mean, and where the model comes from.
 #[derive(Clone, Debug, Default, Deserialize)]

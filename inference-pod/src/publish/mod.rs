@@ -21,6 +21,7 @@ use aiops_model_repository::{
 use crate::arguments::PublishArguments;
 use crate::configuration::{self, GraphTensor, ModelConfig};
 use crate::runtime::{self, GraphSession, Runtime, SessionError, SharedWeights};
+use batches::Rows;
 use conversion::Conversion;
 use onnx::Header;
 use termination::{Failure, Reason};
@@ -129,6 +130,7 @@ fn check(folder: &Path, library: Option<&Path>, model: &str) -> Result<Checked, 
     let header = onnx::read(&path)?;
     let conversion = conversion::read(folder)?;
     let samples = samples::read(folder)?;
+    both_or_neither(conversion.is_some(), samples.is_some())?;
     let library = runtime::find_library(library)
         .map_err(|error| Failure::new(Reason::RuntimeUnavailable, error.to_string()))?;
     let runtime = Runtime::start(&library, runtime::available_threads())
@@ -137,11 +139,19 @@ fn check(folder: &Path, library: Option<&Path>, model: &str) -> Result<Checked, 
     let (inputs, outputs) = (session.inputs().to_vec(), session.outputs().to_vec());
     let mut config = configuration::complete(None, model, &inputs, &outputs)
         .map_err(|error| Failure::new(Reason::UnsupportedModel, error.to_string()))?;
-    if config.max_batch_size > 0 && !batches::rows_are_independent(&mut session)? {
-        tracing::warn!(
-            "rows of a batch influence each other, so requests to this model will not be put together"
-        );
-        config = unbatched(&inputs, &outputs, model);
+    if config.max_batch_size > 0 {
+        let doubt = match batches::try_rows(&mut session)? {
+            Rows::Independent => None,
+            Rows::Dependent => Some("rows of a batch influence each other".to_owned()),
+            Rows::Unknown(error) => Some(format!(
+                "whether rows of a batch influence each other cannot be tried, as the model fails on every size that was \
+                 made up: {error}"
+            )),
+        };
+        if let Some(doubt) = doubt {
+            tracing::warn!("{doubt}, so requests to this model will not be put together");
+            config = unbatched(&inputs, &outputs, model);
+        }
     }
     let parity = match (&conversion, &samples) {
         (Some(conversion), Some(samples)) => Some(parity::compare(&mut session, conversion, samples)?),
@@ -155,6 +165,21 @@ fn check(folder: &Path, library: Option<&Path>, model: &str) -> Result<Checked, 
         outputs,
         parity,
     })
+}
+
+/// Without one of the two nothing can be compared, and a model that differs from its original would go unnoticed.
+fn both_or_neither(has_conversion: bool, has_samples: bool) -> Result<(), Failure> {
+    let (present, absent) = match (has_conversion, has_samples) {
+        (true, false) => (conversion::FILE, samples::FILE),
+        (false, true) => (samples::FILE, conversion::FILE),
+        _ => return Ok(()),
+    };
+    Err(Failure::new(
+        Reason::InvalidModel,
+        format!(
+            "{present} is beside the model and {absent} is not, so that the model cannot be compared with its original;              convert it again, or remove {present} to publish a model without an original"
+        ),
+    ))
 }
 
 fn open(runtime: &Runtime, path: &Path, header: &Header) -> Result<GraphSession, Failure> {
@@ -190,10 +215,25 @@ fn unreachable(message: String) -> Failure {
     Failure::new(Reason::RepositoryUnreachable, message)
 }
 
+/// The repository to write to.
 fn repository_failure(error: RepositoryError) -> Failure {
-    let reason = match error {
-        RepositoryError::VersionConflict { .. } => Reason::VersionConflict,
-        _ => Reason::RepositoryUnreachable,
+    use RepositoryError as Error;
+    let (reason, what_to_do) = match &error {
+        Error::VersionConflict { .. } => (Reason::VersionConflict, ""),
+        Error::NotFound { .. } => (
+            Reason::RepositoryNotFound,
+            "; create it, or correct the name of the models' bucket",
+        ),
+        Error::AccessDenied { .. } => (Reason::RepositoryForbidden, ""),
+        Error::Unsupported { .. }
+        | Error::InvalidLocation { .. }
+        | Error::InvalidSetting { .. }
+        | Error::InvalidManifest { .. }
+        | Error::InvalidName { .. } => (Reason::RepositoryUnusable, ""),
+        // A disk of this pod may be full, and a file damaged; the next pod has others.
+        Error::Unreachable { .. } | Error::Io { .. } | Error::DigestMismatch { .. } => {
+            (Reason::RepositoryUnreachable, "")
+        }
     };
-    Failure::new(reason, error.to_string())
+    Failure::new(reason, format!("{error}{what_to_do}"))
 }

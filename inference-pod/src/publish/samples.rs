@@ -7,7 +7,7 @@ use safetensors::{SafeTensorError, SafeTensors};
 
 use super::termination::{Failure, Reason};
 
-const FILE: &str = "samples.safetensors";
+pub(super) const FILE: &str = "samples.safetensors";
 
 /// Rows with the original's answers.
 pub(super) struct Samples {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aiops_model_repository::{Location, Repository};
+use aiops_model_repository::{Location, Repository, RepositoryError};
 
 use super::MODEL_FILE;
 use super::termination::{Failure, Reason};
@@ -61,7 +61,7 @@ async fn download(source: &Location, work_folder: &Path, patience: Duration) -> 
     repository
         .fetch_file(&name, &model)
         .await
-        .map_err(repository_failure)?;
+        .map_err(|error| source_failure("--source", error))?;
     for path in onnx::read(&model)?.external_data {
         let to = folder.path().join(&path);
         if let Some(parent) = to.parent() {
@@ -72,10 +72,32 @@ async fn download(source: &Location, work_folder: &Path, patience: Duration) -> 
                 )
             })?;
         }
+        let what = format!("{path}, which {name} names as its external data");
         repository
             .fetch_file(&path, &to)
             .await
-            .map_err(repository_failure)?;
+            .map_err(|error| source_failure(&what, error))?;
     }
     Ok(Source::Downloaded(folder))
+}
+
+/// What the same Job would find again ends it; a store that does not answer is tried again.
+fn source_failure(what: &str, error: RepositoryError) -> Failure {
+    let is_forbidden = match &error {
+        RepositoryError::AccessDenied { .. } => true,
+        RepositoryError::Io { source, .. } => source.kind() == std::io::ErrorKind::PermissionDenied,
+        _ => false,
+    };
+    match error {
+        RepositoryError::NotFound { .. } => Failure::new(
+            Reason::SourceNotFound,
+            format!("{what}: {error}; put it there, or correct the address, and publish again"),
+        ),
+        _ if is_forbidden => Failure::new(
+            Reason::SourceForbidden,
+            format!("{what}: {error}; let the object store's credentials read it, and publish again"),
+        ),
+        RepositoryError::InvalidName { .. } => Failure::new(Reason::InvalidModel, format!("{what}: {error}")),
+        _ => repository_failure(error),
+    }
 }

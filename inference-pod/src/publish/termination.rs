@@ -17,6 +17,11 @@ pub(super) enum Reason {
     UnsupportedModel,
     ParityFailed,
     VersionConflict,
+    SourceNotFound,
+    SourceForbidden,
+    RepositoryNotFound,
+    RepositoryForbidden,
+    RepositoryUnusable,
     RepositoryUnreachable,
     RuntimeUnavailable,
 }
@@ -29,6 +34,11 @@ impl Reason {
             Self::UnsupportedModel => "UnsupportedModel",
             Self::ParityFailed => "ParityFailed",
             Self::VersionConflict => "VersionConflict",
+            Self::SourceNotFound => "SourceNotFound",
+            Self::SourceForbidden => "SourceForbidden",
+            Self::RepositoryNotFound => "RepositoryNotFound",
+            Self::RepositoryForbidden => "RepositoryForbidden",
+            Self::RepositoryUnusable => "RepositoryUnusable",
             Self::RepositoryUnreachable => "RepositoryUnreachable",
             Self::RuntimeUnavailable => "RuntimeUnavailable",
         }

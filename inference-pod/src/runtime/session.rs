@@ -143,15 +143,20 @@ fn signature(role: &str, outlet: &Outlet) -> Result<GraphTensor, SessionError> {
     }
 }
 
-/// Zeros (or empty strings) for every input, with 1 wherever a size is open.
-pub fn zeros(inputs: &[GraphTensor]) -> Vec<(Vec<i64>, TensorData)> {
+/// Zeros (or empty strings) for every input: one row, and `open_size` wherever another size is open.
+pub fn zeros(inputs: &[GraphTensor], open_size: i64) -> Vec<(Vec<i64>, TensorData)> {
     inputs
         .iter()
         .map(|input| {
             let shape: Vec<i64> = input
                 .shape
                 .iter()
-                .map(|size| if *size < 0 { 1 } else { *size })
+                .enumerate()
+                .map(|(axis, size)| match (axis, *size) {
+                    (0, ..0) => 1,
+                    (_, ..0) => open_size,
+                    (_, fixed) => fixed,
+                })
                 .collect();
             let count = shape.iter().product::<i64>().unsigned_abs() as usize;
             let data = match input.datatype {

@@ -173,3 +173,61 @@ async fn the_cache_holds_what_is_served_and_nothing_else() {
     becomes(&[&second]).await;
     assert_eq!(server.plan().await["state"], "Applied");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_will_be_found_again_ends_a_publication_at_once_with_its_reason() {
+    let minio = Minio::start().await;
+    let source = crate::support::models().join("dense_1.onnx");
+    let (source, good) = (source.to_str().unwrap(), environment(&minio));
+    let mut wrong = good.clone();
+    wrong[1].1 = "wrong".into();
+    for (source, repository, environment, reason, part) in [
+        (
+            "s3://models/absent.onnx",
+            "s3://models",
+            &good,
+            "SourceNotFound",
+            "s3://models/absent.onnx",
+        ),
+        (
+            "s3://absent/model.onnx",
+            "s3://models",
+            &good,
+            "SourceNotFound",
+            "bucket absent",
+        ),
+        (
+            "s3://models/model.onnx",
+            "s3://models",
+            &wrong,
+            "SourceForbidden",
+            "is denied",
+        ),
+        (
+            source,
+            "s3://absent",
+            &good,
+            "RepositoryNotFound",
+            "bucket absent",
+        ),
+        (source, "s3://models", &wrong, "RepositoryForbidden", "is denied"),
+    ] {
+        let arguments = [
+            "--source",
+            source,
+            "--model-repository",
+            repository,
+            "--model",
+            "m",
+            "--version",
+            "1",
+        ];
+        let (output, message) = publish(&arguments, environment);
+        assert_eq!(
+            (output.status.code(), &message["reason"]),
+            (Some(2), &json!(reason)),
+            "{message}"
+        );
+        assert!(message["message"].as_str().unwrap().contains(part), "{message}");
+    }
+}

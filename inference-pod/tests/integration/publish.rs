@@ -190,7 +190,7 @@ fn what_cannot_be_served_is_refused_with_its_reason() {
     let (code, message) = publish_source(&Repository::new(), Path::new("/absent/model.onnx"));
     assert_eq!(
         (code, &message["reason"]),
-        (Some(1), &json!("RepositoryUnreachable")),
+        (Some(2), &json!("SourceNotFound")),
         "{message}"
     );
     let (code, message) = publish_folder(&Repository::new(), garbage.path(), 1);
@@ -199,6 +199,53 @@ fn what_cannot_be_served_is_refused_with_its_reason() {
         (Some(2), &json!("InvalidModel")),
         "{message}"
     );
+}
+
+#[test]
+fn a_model_that_cannot_be_compared_with_its_original_is_not_published() {
+    for absent in ["conversion.json", "samples.safetensors"] {
+        let input = converted("iris");
+        std::fs::remove_file(input.path().join(absent)).unwrap();
+        let (code, message) = publish_folder(&Repository::new(), input.path(), 1);
+        assert_eq!(
+            (code, &message["reason"]),
+            (Some(2), &json!("InvalidModel")),
+            "{message}"
+        );
+        assert!(message["message"].as_str().unwrap().contains(absent), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn sizes_that_are_open_beyond_the_rows_are_no_obstacle() {
+    for (source, batches) in [("convolution", true), ("columns_of_99", false)] {
+        let repository = Repository::new();
+        let (code, message) = publish_source(&repository, &models().join(format!("{source}.onnx")));
+        assert_eq!(code, Some(0), "{message}");
+        let config = std::fs::read_to_string(repository.path().join("m/config.pbtxt")).unwrap();
+        assert_eq!(config.contains("dynamic_batching"), batches, "{source}: {config}");
+        Server::start(&repository.uri(), &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn an_output_whose_rank_the_graph_leaves_open_is_answered_with_its_real_shape() {
+    let repository = Repository::new();
+    let (code, message) = publish_source(&repository, &models().join("unknown_rank.onnx"));
+    assert_eq!(code, Some(0), "{message}");
+    let server = Server::start(&repository.uri(), &[]).await;
+    for shape in [json!([2, 3]), json!([6]), json!([1, 2, 3])] {
+        let request = json!({"inputs": [
+            {"name": "x", "shape": [6], "datatype": "FP32", "data": [1, 2, 3, 4, 5, 6]},
+            {"name": "shape", "shape": [shape.as_array().unwrap().len()], "datatype": "INT64", "data": shape},
+        ]});
+        let (status, answer) = server.infer("m", &request).await;
+        assert_eq!(
+            (status, &answer["outputs"][0]["shape"]),
+            (200, &shape),
+            "{answer}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -238,7 +285,11 @@ async fn weights_beside_the_graph_are_published_with_it() {
     )
     .unwrap();
     let (code, message) = publish_source(&Repository::new(), &alone.path().join("model.onnx"));
-    assert_eq!(code, Some(1), "{message}");
+    assert_eq!(
+        (code, &message["reason"]),
+        (Some(2), &json!("SourceNotFound")),
+        "{message}"
+    );
     assert!(
         message["message"].as_str().unwrap().contains("weights.bin"),
         "{message}"

@@ -98,6 +98,33 @@ def shapes():
     )
 
 
+def open_sizes():
+    """Models with sizes open beyond the rows', and one whose answer may have any number of sizes."""
+    kernel = numpy_helper.from_array(np.full((2, 1, 3, 3), 0.1, dtype=np.float32), "kernel")
+    save(
+        "convolution",
+        [helper.make_node("Conv", ["x", "kernel"], ["y"])],
+        [tensor("x", TensorProto.FLOAT, ["rows", 1, "height", "width"])],
+        [tensor("y", TensorProto.FLOAT, ["rows", 2, "h", "w"])],
+        [kernel],
+    )
+    # Rows of 99 elements only, which nobody who makes sizes up would find.
+    weights = numpy_helper.from_array(np.ones((99, 2), dtype=np.float32), "weights")
+    save(
+        "columns_of_99",
+        [helper.make_node("MatMul", ["x", "weights"], ["y"])],
+        [tensor("x", TensorProto.FLOAT, ["rows", "columns"])],
+        [tensor("y", TensorProto.FLOAT, ["rows", 2])],
+        [weights],
+    )
+    save(
+        "unknown_rank",
+        [helper.make_node("Reshape", ["x", "shape"], ["y"])],
+        [tensor("x", TensorProto.FLOAT, ["n"]), tensor("shape", TensorProto.INT64, ["rank"])],
+        [tensor("y", TensorProto.FLOAT, None)],
+    )
+
+
 def slow():
     """Some 10 ms a run on one core: repeated products of a matrix that depends on the input. y = x."""
     trips = numpy_helper.from_array(np.array(24, dtype=np.int64), "trips")
@@ -259,6 +286,7 @@ if __name__ == "__main__":
     dense()
     every_datatype()
     shapes()
+    open_sizes()
     slow()
     refused()
     external_data()
