@@ -11,6 +11,7 @@ mod bad_input;
 mod batching;
 mod grpc;
 mod http;
+mod limits;
 mod object_store;
 mod publish;
 mod rest;

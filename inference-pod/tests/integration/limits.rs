@@ -1,0 +1,63 @@
+//! Requests that would take more memory than there is for them.
+
+use serde_json::{Value, json};
+
+use crate::support::{Repository, Server, client};
+
+fn rows(count: usize) -> Value {
+    json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [count, 4], "data": vec![0; count * 4]}]})
+}
+
+#[tokio::test]
+async fn an_output_that_is_asked_for_again_and_again_is_answered_once() {
+    let repository = Repository::of(&["dense_1"]);
+    let server = Server::start(&repository.uri(), &[]).await;
+    let mut request = rows(1);
+    request["outputs"] = json!(vec![json!({"name": "y"}); 50_000]);
+    let (status, answer) = server.infer("dense_1", &request).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["outputs"].as_array().unwrap().len(), 1);
+    request["outputs"][49_999] = json!({"name": "q"});
+    let (status, answer) = server.infer("dense_1", &request).await;
+    assert_eq!(status, 400);
+    assert!(
+        answer["error"]
+            .as_str()
+            .unwrap()
+            .contains("unexpected inference output 'q'"),
+        "{answer}"
+    );
+    request["outputs"] = json!("y");
+    assert_eq!(server.infer("dense_1", &request).await.0, 400);
+}
+
+#[tokio::test]
+async fn requests_that_the_memory_does_not_hold_are_refused_with_the_numbers() {
+    let repository = Repository::of(&["dense_1"]);
+    let server = Server::start(&repository.uri(), &["--max-request-memory=800000"]).await;
+    assert_eq!(server.infer("dense_1", &rows(64)).await.0, 200);
+    let url = format!("{}/v2/models/dense_1/infer", server.http);
+    for body in [
+        reqwest::Body::from(vec![b' '; 100_001]),
+        // Without a Content-Length.
+        reqwest::Body::wrap_stream(futures::stream::iter(
+            (0..101).map(|_| Ok::<_, std::io::Error>(vec![b' '; 1000])),
+        )),
+    ] {
+        let answer = client().post(&url).body(body).send().await.unwrap();
+        assert_eq!(answer.status(), 413);
+        let answer: Value = answer.json().await.unwrap();
+        let error = answer["error"].as_str().unwrap();
+        assert!(
+            error.contains("100000 are the most for one") && error.contains("--max-request-memory"),
+            "{error}"
+        );
+    }
+    let (status, answer) = crate::support::post(
+        &format!("{}/predict/dense_1", server.rest),
+        &json!({"instances": vec![[0; 4]; 10_000]}),
+    )
+    .await;
+    assert_eq!(status, 413, "{answer}");
+    assert!(server.is_ready().await);
+}
