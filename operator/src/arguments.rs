@@ -52,6 +52,9 @@ pub struct RunArguments {
     /// Pull policy of both images.
     #[arg(long, env = "AIOPS_IMAGE_PULL_POLICY", default_value = "IfNotPresent")]
     pub image_pull_policy: String,
+    /// Names of the Secrets that pods pull both images with, in each workload namespace.
+    #[arg(long, env = "AIOPS_IMAGE_PULL_SECRETS", value_delimiter = ',')]
+    pub image_pull_secrets: Vec<String>,
     /// Name of the Secret with the object store's credentials in each workload namespace.
     #[arg(long, env = "AIOPS_WORKLOAD_SECRET", default_value = "aiops-object-store")]
     pub workload_secret: String,

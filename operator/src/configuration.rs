@@ -15,6 +15,8 @@ pub struct Configuration {
     pub inference_pod_image: String,
     /// Pull policy of both.
     pub image_pull_policy: String,
+    /// Names of the Secrets that pods pull both with, in each workload namespace.
+    pub image_pull_secrets: Vec<String>,
     /// Name of the Secret with the object store's credentials in each workload namespace.
     pub workload_secret: String,
     /// How pods reach the object store.
@@ -49,6 +51,7 @@ impl Configuration {
             trainer_image: arguments.trainer_image.clone(),
             inference_pod_image: arguments.inference_pod_image.clone(),
             image_pull_policy: arguments.image_pull_policy.clone(),
+            image_pull_secrets: arguments.image_pull_secrets.clone(),
             workload_secret: arguments.workload_secret.clone(),
             object_store: ObjectStore {
                 endpoint: variable("AWS_ENDPOINT_URL_S3"),
@@ -63,5 +66,22 @@ impl Configuration {
     #[must_use]
     pub fn model_repository(&self, namespace: &str) -> String {
         format!("s3://{}/{namespace}", self.models_bucket)
+    }
+}
+
+#[cfg(test)]
+impl Configuration {
+    /// An installation with defaults and a store of AWS, for tests.
+    pub fn sample() -> Self {
+        Self {
+            mlflow_tracking_uri: "http://mlflow:5000".into(),
+            models_bucket: "models".into(),
+            trainer_image: "registry.example/aiops/trainer:1.0.0".into(),
+            inference_pod_image: "registry.example/aiops/inference-pod:1.0.0".into(),
+            image_pull_policy: "IfNotPresent".into(),
+            image_pull_secrets: Vec::new(),
+            workload_secret: "aiops-object-store".into(),
+            object_store: ObjectStore::default(),
+        }
     }
 }

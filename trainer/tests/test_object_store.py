@@ -78,6 +78,15 @@ def test_refused_credentials_are_said_so(wrong: dict[str, str], store: dict[str,
     assert "aiops-object-store" in failure.message
 
 
+def test_a_missing_authority_is_named_at_once(store: dict[str, str], commands: Commands) -> None:
+    failure = commands.training_failure(
+        specification("s3://datasets/tumours/all.csv"), {**store, "AWS_CA_BUNDLE": "/nowhere/ca.crt"}
+    )
+    assert (failure.exit_code, failure.reason) == (2, "DatasetForbidden")
+    for word in ["/nowhere/ca.crt", "key ca.crt of the Secret"]:
+        assert word in failure.message
+
+
 def test_a_store_that_does_not_answer_is_tried_again(store: dict[str, str], commands: Commands) -> None:
     silent = {**store, "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}
     failure = commands.training_failure(specification("s3://datasets/tumours/all.csv"), silent)

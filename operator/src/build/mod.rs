@@ -3,4 +3,5 @@
 pub mod job;
 pub mod labels;
 pub mod object_store;
+pub mod pod;
 pub mod security;

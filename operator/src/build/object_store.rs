@@ -56,7 +56,9 @@ fn credential(configuration: &Configuration, key: &str) -> EnvVar {
     }
 }
 
-/// The volume of the CA, where the store has one of its own.
+/// The volume of the CA, where the store has one of its own. It is optional: a volume whose Secret is missing would keep the
+/// pod in `ContainerCreating` without a word, while the credentials of the same Secret say exactly what is missing. Where the
+/// Secret lacks nothing but `ca.crt`, the process says that `AWS_CA_BUNDLE` names no file.
 #[must_use]
 pub fn volumes(configuration: &Configuration) -> Vec<Volume> {
     if !configuration.object_store.custom_ca {
@@ -70,6 +72,7 @@ pub fn volumes(configuration: &Configuration) -> Vec<Volume> {
     let secret = SecretVolumeSource {
         secret_name: Some(configuration.workload_secret.clone()),
         items: Some(vec![item]),
+        optional: Some(true),
         ..SecretVolumeSource::default()
     };
     vec![Volume {

@@ -6,19 +6,18 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, ResourceRe
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::validate::{ValidatedExperiment, ValidatedRegistration};
-use crate::build::{job, labels, object_store, security};
+use crate::build::{job, labels, object_store, pod, security};
 use crate::configuration::Configuration;
 
 const CONTAINER: &str = "trainer";
+/// The variable that names the trainer's run (docs/interfaces.md).
+pub const RUN_ID_VARIABLE: &str = "MLFLOW_RUN_ID";
 
 /// The trainer's Job for one MLflow run.
 pub fn job(validated: &ValidatedExperiment, run_id: &str, configuration: &Configuration) -> Job {
     let labels = labels::labels(CONTAINER, labels::EXPERIMENT, &validated.name);
     let pod = PodSpec {
         restart_policy: Some("Never".into()),
-        automount_service_account_token: Some(false),
-        enable_service_links: Some(false),
-        security_context: Some(security::pod()),
         containers: vec![container(validated, run_id, configuration)],
         volumes: Some(
             [
@@ -27,7 +26,7 @@ pub fn job(validated: &ValidatedExperiment, run_id: &str, configuration: &Config
             ]
             .concat(),
         ),
-        ..PodSpec::default()
+        ..pod::spec(configuration)
     };
     Job {
         metadata: ObjectMeta {
@@ -58,7 +57,7 @@ fn container(validated: &ValidatedExperiment, run_id: &str, configuration: &Conf
     let variables = [
         object_store::variable("AIOPS_TRAINER", trainer),
         object_store::variable("MLFLOW_TRACKING_URI", &configuration.mlflow_tracking_uri),
-        object_store::variable("MLFLOW_RUN_ID", run_id),
+        object_store::variable(RUN_ID_VARIABLE, run_id),
     ];
     Container {
         name: CONTAINER.into(),
@@ -97,4 +96,31 @@ pub fn model_version(registration: &ValidatedRegistration, validated: &Validated
     version.metadata.namespace = Some(validated.namespace.clone());
     version.metadata.labels = Some([(labels::EXPERIMENT.to_owned(), validated.name.clone())].into());
     version
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::validate::validate;
+    use super::*;
+    use crate::configuration::ObjectStore;
+
+    #[test]
+    fn a_trainer_pulls_with_the_installations_secrets_and_starts_without_a_ca() {
+        let validated = validate(&super::super::sample()).unwrap();
+        let configuration = Configuration {
+            image_pull_secrets: vec!["registry".into(), "mirror".into()],
+            object_store: ObjectStore {
+                custom_ca: true,
+                ..ObjectStore::default()
+            },
+            ..Configuration::sample()
+        };
+        let job = job(&validated, "r", &configuration);
+        let pod = job.spec.unwrap().template.spec.unwrap();
+        let secrets = pod.image_pull_secrets.unwrap();
+        let names: Vec<&str> = secrets.iter().map(|secret| secret.name.as_str()).collect();
+        assert_eq!(names, ["registry", "mirror"]);
+        let optional = |volume: &k8s_openapi::api::core::v1::Volume| volume.secret.as_ref()?.optional;
+        assert_eq!(pod.volumes.iter().flatten().find_map(optional), Some(true));
+    }
 }

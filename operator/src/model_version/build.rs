@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::progress::Registered;
 use super::validate::{ValidatedModelVersion, job_name};
-use crate::build::{job, labels, object_store, security};
+use crate::build::{job, labels, object_store, pod, security};
 use crate::configuration::Configuration;
 
 const DEADLINE_SECONDS: i64 = 1800;
@@ -21,9 +21,6 @@ pub fn job(validated: &ValidatedModelVersion, registered: &Registered, configura
     let labels = labels::labels("publish", labels::MODEL_VERSION, &validated.name);
     let pod = PodSpec {
         restart_policy: Some("Never".into()),
-        automount_service_account_token: Some(false),
-        enable_service_links: Some(false),
-        security_context: Some(security::pod()),
         init_containers: convert(registered, configuration).map(|container| vec![container]),
         containers: vec![publish(validated, registered, configuration)],
         volumes: Some(
@@ -33,7 +30,7 @@ pub fn job(validated: &ValidatedModelVersion, registered: &Registered, configura
             ]
             .concat(),
         ),
-        ..PodSpec::default()
+        ..pod::spec(configuration)
     };
     Job {
         metadata: ObjectMeta {

@@ -99,7 +99,13 @@ impl S3Settings {
         let trust = match &self.ca_bundle {
             None => TrustStore::default(),
             Some(path) => {
-                let pem = std::fs::read(path).map_err(RepositoryError::io(path))?;
+                let pem = std::fs::read(path).map_err(|error| RepositoryError::InvalidSetting {
+                    variable: "AWS_CA_BUNDLE",
+                    reason: format!(
+                        "{} cannot be read ({error}); in a pod it is the key ca.crt of the Secret with the credentials",
+                        path.display()
+                    ),
+                })?;
                 TrustStore::empty().with_pem_certificate(pem)
             }
         };
@@ -213,6 +219,15 @@ mod tests {
                 settings(&variables).unwrap_err().to_string().contains(name),
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn an_authority_that_is_not_there_is_named_with_where_it_comes_from() {
+        let variables = [&KEYS[..], &[("AWS_CA_BUNDLE", "/nowhere/ca.crt")]].concat();
+        let error = settings(&variables).unwrap().client().unwrap_err().to_string();
+        for part in ["AWS_CA_BUNDLE", "/nowhere/ca.crt", "key ca.crt of the Secret"] {
+            assert!(error.contains(part), "{error}");
         }
     }
 

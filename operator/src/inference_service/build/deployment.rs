@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::super::serving_plan::FILE;
 use super::{GRPC, HTTP, METRICS, REST, ValidatedInferenceService, labels, metadata, selector};
-use crate::build::{object_store, security};
+use crate::build::{object_store, pod, security};
 use crate::configuration::Configuration;
 
 const CONTAINER: &str = "inference";
@@ -29,9 +29,6 @@ pub fn build(
 ) -> Deployment {
     let pod = PodSpec {
         service_account_name: Some(validated.child_name()),
-        automount_service_account_token: Some(false),
-        enable_service_links: Some(false),
-        security_context: Some(security::pod()),
         termination_grace_period_seconds: Some(TERMINATION_GRACE_SECONDS),
         topology_spread_constraints: Some(spread(validated)),
         containers: vec![container(validated, configuration)],
@@ -46,7 +43,7 @@ pub fn build(
             ]
             .concat(),
         ),
-        ..PodSpec::default()
+        ..pod::spec(configuration)
     };
     Deployment {
         metadata: metadata(validated, validated.child_name()),

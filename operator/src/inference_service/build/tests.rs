@@ -14,13 +14,8 @@ use crate::configuration::ObjectStore;
 
 fn configuration(object_store: ObjectStore) -> Configuration {
     Configuration {
-        mlflow_tracking_uri: "http://mlflow:5000".into(),
-        models_bucket: "models".into(),
-        trainer_image: "registry.example/aiops/trainer:1.0.0".into(),
-        inference_pod_image: "registry.example/aiops/inference-pod:1.0.0".into(),
-        image_pull_policy: "IfNotPresent".into(),
-        workload_secret: "aiops-object-store".into(),
         object_store,
+        ..Configuration::sample()
     }
 }
 
@@ -44,9 +39,9 @@ fn plan(version: u64) -> RenderedPlan {
     }])
 }
 
-fn children(more: serde_json::Value, replicas: Option<i32>, store: ObjectStore) -> Children {
+fn children(more: serde_json::Value, replicas: Option<i32>, configuration: &Configuration) -> Children {
     let validated = validate(&service(spec(more))).unwrap();
-    build(&validated, &plan(2), replicas, true, &configuration(store))
+    build(&validated, &plan(2), replicas, true, configuration)
 }
 
 fn golden(folder: &str, kind: &str) -> PathBuf {
@@ -98,13 +93,13 @@ fn check_all(folder: &str, children: &Children) {
 
 #[test]
 fn the_children_of_the_least_spec_are_as_reviewed() {
-    let children = children(serde_json::json!({}), Some(1), minio());
+    let children = children(serde_json::json!({}), Some(1), &configuration(minio()));
     assert!(children.autoscaler.is_none());
     check_all("fixed", &children);
 }
 
 #[test]
-fn the_children_of_an_autoscaled_gpu_service_behind_a_private_ca_are_as_reviewed() {
+fn the_children_of_an_autoscaled_gpu_service_behind_a_private_ca_and_registry_are_as_reviewed() {
     let more = serde_json::json!({
         "autoscaling": {"minReplicas": 2, "maxReplicas": 5, "targetCPUUtilization": 60},
         "resources": {"requests": {"cpu": 2}, "limits": {"nvidia.com/gpu": 1, "memory": "2Gi"}},
@@ -113,7 +108,14 @@ fn the_children_of_an_autoscaled_gpu_service_behind_a_private_ca_are_as_reviewed
         custom_ca: true,
         ..minio()
     };
-    let children = children(more, None, store);
+    let children = children(
+        more,
+        None,
+        &Configuration {
+            image_pull_secrets: vec!["registry".into()],
+            ..configuration(store)
+        },
+    );
     assert_eq!(children.deployment.spec.as_ref().unwrap().replicas, None);
     check_all("autoscaled", &children);
 }

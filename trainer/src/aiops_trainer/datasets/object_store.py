@@ -69,6 +69,13 @@ def download(uri: str, destination: Path, environment: Mapping[str, str], patien
 def store_client(endpoint: str | None, environment: Mapping[str, str]) -> S3Client:
     """A client that neither retries nor waits long by itself: `keep_trying` does."""
     path_style = environment.get("AIOPS_S3_PATH_STYLE", "").lower() == "true"
+    authority = environment.get("AWS_CA_BUNDLE") or None
+    if authority and not Path(authority).is_file():
+        raise TrainerError(
+            Reason.DATASET_FORBIDDEN,
+            f"AWS_CA_BUNDLE names {authority}, which is not there: it is the key ca.crt of the Secret with the object "
+            "store's credentials; add the key to that Secret in this namespace, then create a new Experiment",
+        )
     try:
         return boto3.client(
             "s3",
@@ -76,7 +83,7 @@ def store_client(endpoint: str | None, environment: Mapping[str, str]) -> S3Clie
             region_name=environment.get("AWS_REGION") or "us-east-1",
             aws_access_key_id=environment.get("AWS_ACCESS_KEY_ID") or None,
             aws_secret_access_key=environment.get("AWS_SECRET_ACCESS_KEY") or None,
-            verify=environment.get("AWS_CA_BUNDLE") or None,
+            verify=authority,
             config=Config(
                 s3={"addressing_style": "path" if path_style else "virtual"},
                 connect_timeout=5,
