@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use super::pod_trouble::{containers, pod_trouble};
@@ -10,6 +11,9 @@ use super::pod_trouble::{containers, pod_trouble};
 pub const EXIT_FINAL: i32 = 2;
 /// The exit code of a process that was killed, by the kernel at its memory limit as a rule.
 const EXIT_KILLED: i32 = 137;
+
+/// A Job without a pod for longer than this has been refused one.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(30);
 
 /// How a Job stands.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,9 +41,9 @@ pub struct Failure {
     pub message: String,
 }
 
-/// Reads `job` and its `pods`.
+/// Reads `job` and its `pods` as they were at `now`.
 #[must_use]
-pub fn job_outcome(job: &Job, pods: &[Pod]) -> JobOutcome {
+pub fn job_outcome(job: &Job, pods: &[Pod], now: Timestamp) -> JobOutcome {
     let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
     let condition = |type_: &str| {
         conditions
@@ -73,9 +77,24 @@ pub fn job_outcome(job: &Job, pods: &[Pod]) -> JobOutcome {
             JobOutcome::Failed(last_failure(pods).unwrap_or_else(otherwise))
         }
         None => JobOutcome::Active {
-            trouble: newest(pods).and_then(pod_trouble),
+            trouble: match newest(pods) {
+                Some(pod) => pod_trouble(pod, now),
+                None => no_pod(job, now),
+            },
         },
     }
+}
+
+/// Why a Job has no pod, where it should have had one long ago. The Job's own status is silent about it.
+fn no_pod(job: &Job, now: Timestamp) -> Option<String> {
+    let (name, namespace) = (job.metadata.name.as_deref()?, job.metadata.namespace.as_deref()?);
+    let created = job.metadata.creation_timestamp.as_ref()?.0;
+    (now.duration_since(created) > PATIENCE).then(|| {
+        format!(
+            "Job {name} has no pod: a ResourceQuota, a LimitRange or an admission webhook of the namespace may refuse it; \
+             kubectl describe job {name} -n {namespace} says which"
+        )
+    })
 }
 
 fn newest(pods: &[Pod]) -> Option<&Pod> {
@@ -200,7 +219,7 @@ mod tests {
     }
 
     fn failure(pods: &[Pod]) -> Failure {
-        match job_outcome(&failed(), pods) {
+        match job_outcome(&failed(), pods, Timestamp::UNIX_EPOCH) {
             JobOutcome::Failed(failure) => failure,
             other => panic!("expected a failure, got {other:?}"),
         }
@@ -235,7 +254,7 @@ mod tests {
     fn a_deadline_is_told_from_a_crash() {
         let job = job(json!([{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}]));
         assert_eq!(
-            job_outcome(&job, &[]),
+            job_outcome(&job, &[], Timestamp::UNIX_EPOCH),
             JobOutcome::Failed(Failure {
                 reason: "DeadlineExceeded".into(),
                 message: "did not finish within its deadline of 60 s".into()
@@ -249,6 +268,26 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_gets_no_pod_says_where_to_look_once_there_should_be_one() {
+        let mut job = job(json!([]));
+        job.metadata = serde_json::from_value(json!({
+            "name": "forest-train", "namespace": "team", "creationTimestamp": "1970-01-01T00:00:00Z",
+        }))
+        .unwrap();
+        let trouble = |seconds: i64| match job_outcome(&job, &[], Timestamp::from_second(seconds).unwrap()) {
+            JobOutcome::Active { trouble } => trouble,
+            other => panic!("expected a Job at work, got {other:?}"),
+        };
+        assert_eq!(trouble(30), None);
+        let trouble = trouble(31).unwrap();
+        assert!(
+            trouble.contains("ResourceQuota")
+                && trouble.contains("kubectl describe job forest-train -n team"),
+            "{trouble}"
+        );
+    }
+
+    #[test]
     fn success_hands_over_the_report() {
         let job = job(json!([{"type": "Complete", "status": "True"}]));
         let pods = [pod(
@@ -256,7 +295,7 @@ mod tests {
             json!({"exitCode": 0, "message": "{\"digest\": \"d\"}"}),
         )];
         assert_eq!(
-            job_outcome(&job, &pods),
+            job_outcome(&job, &pods, Timestamp::UNIX_EPOCH),
             JobOutcome::Succeeded {
                 report: "{\"digest\": \"d\"}".into()
             }

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::ListParams;
 
@@ -15,6 +16,8 @@ pub struct ObservedJob {
     pub job: Option<Job>,
     /// Its pods.
     pub pods: Vec<Pod>,
+    /// When they were read.
+    pub read_at: Timestamp,
 }
 
 /// Reads a Job that belongs to the object with `owner_uid`, and its pods. One of another owner counts as absent: `apply`
@@ -50,5 +53,6 @@ pub async fn observe_job(
     Ok(ObservedJob {
         job: Some(job),
         pods: pods.items,
+        read_at: Timestamp::now(),
     })
 }

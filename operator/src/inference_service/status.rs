@@ -38,7 +38,7 @@ pub fn status(
 ) -> InferenceServiceStatus {
     let mut status = service.status.clone().unwrap_or_default();
     let validated = validate(service).ok();
-    let verdicts = verdicts(validated.as_ref(), progress, error);
+    let verdicts = verdicts(validated.as_ref(), progress, error, now);
 
     let mut conditions = Conditions::new(&status.conditions, service.metadata.generation, now);
     for (type_, verdict) in [
@@ -96,6 +96,7 @@ fn verdicts(
     validated: Option<&ValidatedInferenceService>,
     progress: &Progress,
     error: Option<&Error>,
+    now: Timestamp,
 ) -> Verdicts {
     let models_resolved = match (&progress.invalid, &progress.resolution) {
         (Some(invalid), _) => Some(Verdict::not(Reason::InvalidSpec, invalid)),
@@ -104,7 +105,7 @@ fn verdicts(
     let (plan_applied, available) = match (&progress.served, validated) {
         (Some(served), Some(validated)) => (
             Some(verdicts::plan_applied(served)),
-            Some(verdicts::available(served, &validated.scale)),
+            Some(verdicts::available(served, &validated.scale, now)),
         ),
         _ if nothing_to_serve(progress) => (
             Some(Verdict::waiting("a model to be resolved")),

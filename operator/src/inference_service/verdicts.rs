@@ -2,6 +2,7 @@
 
 use aiops_crds::InferenceServiceReason as Reason;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::jiff::Timestamp;
 
 use super::build::METRICS;
 use super::observe::PodReport;
@@ -144,7 +145,7 @@ fn failure(answer: &PodAnswer) -> String {
 }
 
 /// `Available`.
-pub fn available(served: &Served, scale: &Scale) -> Verdict {
+pub fn available(served: &Served, scale: &Scale, now: Timestamp) -> Verdict {
     let least = scale.least();
     if least == 0 {
         return Verdict::not(
@@ -168,13 +169,12 @@ pub fn available(served: &Served, scale: &Scale) -> Verdict {
             format!("{available} of {} pods are available", desired(deployment)),
         );
     }
-    let troubles = served
+    let mut troubles = served
         .pods
         .iter()
         .filter(|pod| pod.metadata.deletion_timestamp.is_none());
     let trouble = troubles
-        .filter_map(pod_trouble)
-        .next()
+        .find_map(|pod| pod_trouble(pod, now))
         .or_else(|| no_pod(deployment));
     let answering = if available > 0 {
         format!("; {available} available meanwhile")

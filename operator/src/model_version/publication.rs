@@ -40,7 +40,7 @@ pub fn read(
     let Some(job) = &observed.job else {
         return Publication::Active { trouble: None };
     };
-    match job_outcome(job, &observed.pods) {
+    match job_outcome(job, &observed.pods, observed.read_at) {
         JobOutcome::Active { trouble } => Publication::Active { trouble },
         JobOutcome::Succeeded { report } => match serde_json::from_str::<Report>(&report) {
             Ok(report) => {
