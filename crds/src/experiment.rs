@@ -350,5 +350,7 @@ names! {
         OutOfMemory,
         /// The training took longer than `spec.activeDeadlineSeconds`.
         DeadlineExceeded,
+        /// The Experiment is being deleted, and its message says what that waits for.
+        Deleting,
     }
 }

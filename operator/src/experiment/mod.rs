@@ -2,6 +2,7 @@
 
 mod build;
 mod cleanup;
+mod failure;
 mod metrics;
 mod progress;
 mod registration;
@@ -24,6 +25,7 @@ use kube::{Api, Resource as _};
 use tokio_util::sync::CancellationToken;
 
 use self::progress::{Progress, Training};
+use self::tracking::KnownRun;
 use self::validate::ValidatedExperiment;
 use crate::build::labels;
 use crate::framework::apply::Applier;
@@ -32,6 +34,7 @@ use crate::framework::controller::{Settings, drive};
 use crate::framework::error::{Error, RESYNC};
 use crate::framework::job_outcome::{JobOutcome, job_outcome};
 use crate::framework::observed_job::observe_job;
+use crate::framework::stop_job::delete_job;
 
 /// The field manager of this controller.
 pub const FIELD_MANAGER: &str = "aiops-experiment";
@@ -68,7 +71,7 @@ pub async fn control(context: Arc<Context>, concurrency: u16, shutdown: Cancella
 
 async fn reconcile(experiment: Arc<Experiment>, context: Arc<Context>) -> Result<Action, Error> {
     if experiment.metadata.deletion_timestamp.is_some() {
-        return cleanup::close_run(&experiment, &context).await; // network
+        return cleanup::finish(&experiment, &context).await; // network
     }
     if status::is_complete(&experiment) {
         return Ok(Action::await_change());
@@ -111,18 +114,43 @@ async fn advance(
 ) -> Result<(), Error> {
     let (namespace, job) = (&validated.namespace, validated.job_name());
     let observed = observe_job(namespace, &job, &validated.uid, context).await?;
-    let run = tracking::ensure_run(validated, experiment.status.as_ref(), context).await?;
+    let known =
+        tracking::known_run(observed.job.as_ref(), experiment.status.as_ref(), &context.mlflow).await?;
+    if let KnownRun::Deleted(run_id) = &known {
+        if status::has_ended(experiment) {
+            progress.lost_run = Some(run_id.clone());
+            return cleanup::release(experiment, context).await;
+        }
+        if let Some(job) = &observed.job {
+            // What it logs goes nowhere. Once it is gone, the training starts again with a run of its own.
+            delete_job(job, context).await?;
+            progress.training = Some(Training::starts_again(run_id));
+            return Ok(());
+        }
+    }
+    if observed.job.is_none() && !known.has_ended() {
+        // Before the run: whatever is made in MLflow from here on is closed with the Experiment.
+        cleanup::require(experiment, context).await?;
+    }
+    let run = match known {
+        KnownRun::Active(run) => *run,
+        KnownRun::Deleted(_) | KnownRun::None => tracking::ensure_run(validated, &context.mlflow).await?,
+    };
     progress.run = Some(tracking::reference(&run));
 
-    let outcome = observed.job.as_ref().map(|job| job_outcome(job, &observed.pods));
+    let outcome = observed
+        .job
+        .as_ref()
+        .map(|job| job_outcome(job, &observed.pods, observed.read_at));
     progress.training = Some(match outcome {
         Some(JobOutcome::Active { trouble }) => Training::Active { trouble },
         Some(JobOutcome::Succeeded { .. }) => tracking::close_finished(&run, context).await?,
-        Some(JobOutcome::Failed(failure)) => tracking::close_failed(&run, &failure, context).await?,
+        Some(JobOutcome::Failed(failure)) => {
+            tracking::close_failed(&run, failure::explained(failure, experiment), context).await?
+        }
         None => match tracking::ended(&run) {
             Some(training) => training,
             None => {
-                cleanup::require(experiment, context).await?;
                 let job = build::job(validated, &run.info.run_id, &context.configuration);
                 Applier::new(context, FIELD_MANAGER, experiment)
                     .apply(job)

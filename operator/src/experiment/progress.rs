@@ -11,6 +11,8 @@ pub struct Progress {
     pub invalid: Option<String>,
     /// The run in MLflow.
     pub run: Option<MlflowRunReference>,
+    /// The run of a training that has ended, where somebody deleted it in MLflow.
+    pub lost_run: Option<String>,
     /// How the training stands.
     pub training: Option<Training>,
     /// The run's metrics.
@@ -33,6 +35,18 @@ pub enum Training {
     Succeeded,
     /// The run is closed as failed.
     Failed(Failure),
+}
+
+impl Training {
+    /// A training whose run was deleted while it was at work.
+    pub fn starts_again(run_id: &str) -> Self {
+        let trouble = format!(
+            "MLflow run {run_id} was deleted in MLflow: the trainer is stopped, and starts again with a new run"
+        );
+        Self::Active {
+            trouble: Some(trouble),
+        }
+    }
 }
 
 /// What became of a registration.

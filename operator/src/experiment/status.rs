@@ -1,19 +1,20 @@
 //! Computes an Experiment's status from what a reconcile found out (pure).
 
 use aiops_crds::{
-    ConditionStatus, Experiment, ExperimentCondition as Type, ExperimentReason as Reason, ExperimentStatus,
+    Condition, ConditionStatus, Experiment, ExperimentCondition as Type, ExperimentReason as Reason,
+    ExperimentStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 
+use super::failure;
 use super::metrics;
 use super::progress::{Progress, Registered, Training};
 use super::thresholds::all_passed;
 use super::validate::job_name;
 use crate::framework::conditions::Conditions;
 use crate::framework::error::Error;
-use crate::framework::job_outcome::Failure;
 use crate::framework::verdict;
 
 type Verdict = verdict::Verdict<Reason>;
@@ -30,6 +31,46 @@ pub fn is_complete(experiment: &Experiment) -> bool {
     })
 }
 
+/// Whether the training has ended, well or not.
+pub fn has_ended(experiment: &Experiment) -> bool {
+    let status = experiment.status.as_ref();
+    status.is_some_and(|status| status.completion_time.is_some())
+}
+
+/// What kept the trainer's pod from running when it was last looked at.
+pub fn last_trouble(experiment: &Experiment) -> Option<&str> {
+    let trained = condition(experiment, Type::Trained)?;
+    (trained.reason == Reason::Pending.as_str()).then_some(trained.message.as_str())
+}
+
+fn condition(experiment: &Experiment, type_: Type) -> Option<&Condition> {
+    let conditions = &experiment.status.as_ref()?.conditions;
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == type_.as_str())
+}
+
+/// A condition as it was, where the training has ended: an error changes nothing about what is known of it. What was said of an
+/// earlier spec holds for the training alone, which never changes.
+fn as_it_was(experiment: &Experiment, type_: Type) -> Option<Verdict> {
+    let known = condition(experiment, type_).filter(|_| has_ended(experiment))?;
+    if type_ != Type::Trained && Some(known.observed_generation) != experiment.metadata.generation {
+        return None;
+    }
+    let reason = Reason::parse(&known.reason)?;
+    Some(Verdict::new(known.status, reason, &known.message))
+}
+
+/// The status of an Experiment that is being deleted, and of what it waits for.
+pub fn held_up(experiment: &Experiment, why: String, now: Timestamp) -> ExperimentStatus {
+    let mut status = experiment.status.clone().unwrap_or_default();
+    let mut conditions = Conditions::new(&status.conditions, experiment.metadata.generation, now);
+    conditions.set(Type::Ready, Verdict::not(Reason::Deleting, why));
+    status.conditions = conditions.into_vec();
+    status.observed_generation = experiment.metadata.generation;
+    status
+}
+
 /// The status after a reconcile. What could not be found out now because of `error` stays as it was.
 pub fn status(
     experiment: &Experiment,
@@ -38,10 +79,10 @@ pub fn status(
     now: Timestamp,
 ) -> ExperimentStatus {
     let mut status = experiment.status.clone().unwrap_or_default();
-    let trained = trained(progress, error);
-    let validated = validated(progress, &trained, already_registered(experiment).is_some());
+    let trained = trained(experiment, progress, error);
+    let validated = validated(experiment, progress, &trained);
     let registered = registered(experiment, progress, &validated);
-    let ready = ready(experiment, [&trained, &validated, &registered], error);
+    let ready = ready(experiment, [&trained, &validated, &registered], progress, error);
 
     let mut conditions = Conditions::new(&status.conditions, experiment.metadata.generation, now);
     for (type_, verdict) in [
@@ -84,7 +125,7 @@ pub fn status(
     status
 }
 
-fn trained(progress: &Progress, error: Option<&Error>) -> Verdict {
+fn trained(experiment: &Experiment, progress: &Progress, error: Option<&Error>) -> Verdict {
     if let Some(invalid) = &progress.invalid {
         return Verdict::new(ConditionStatus::False, Reason::InvalidSpec, invalid);
     }
@@ -108,33 +149,19 @@ fn trained(progress: &Progress, error: Option<&Error>) -> Verdict {
             )
         }
         Some(Training::Failed(failure)) => {
-            let reason = failure_reason(failure);
-            let remedy = if reason == Reason::OutOfMemory {
-                "; raise spec.resources.limits.memory in a new Experiment"
-            } else {
-                ""
-            };
-            Verdict::new(
-                ConditionStatus::False,
-                reason,
-                format!("{}{remedy}", failure.message),
-            )
+            Verdict::new(ConditionStatus::False, failure::reason(failure), &failure.message)
         }
-        None => error.map_or_else(|| Verdict::waiting("MLflow"), interrupted),
+        None => as_it_was(experiment, Type::Trained)
+            .unwrap_or_else(|| error.map_or_else(|| Verdict::waiting("MLflow"), interrupted)),
     }
 }
 
-fn failure_reason(failure: &Failure) -> Reason {
-    match failure.reason.as_str() {
-        "Crashed" => Reason::TrainerCrashed,
-        reason => Reason::parse(reason).unwrap_or(Reason::TrainingFailed),
-    }
-}
-
-fn validated(progress: &Progress, trained: &Verdict, registered_before: bool) -> Verdict {
-    if trained.status != ConditionStatus::True || progress.metrics.is_empty() && progress.verdicts.is_empty()
-    {
+fn validated(experiment: &Experiment, progress: &Progress, trained: &Verdict) -> Verdict {
+    if trained.status != ConditionStatus::True {
         return Verdict::waiting("the training");
+    }
+    if progress.metrics.is_empty() && progress.verdicts.is_empty() {
+        return as_it_was(experiment, Type::Validated).unwrap_or_else(|| Verdict::waiting("the training"));
     }
     let details = |passed: bool| {
         let chosen = progress
@@ -167,7 +194,7 @@ fn validated(progress: &Progress, trained: &Verdict, registered_before: bool) ->
         .iter()
         .map(|metric| metric.name.as_str())
         .collect();
-    let outcome = if registered_before {
+    let outcome = if already_registered(experiment).is_some() {
         "nothing more is registered"
     } else {
         "nothing is registered"
@@ -227,12 +254,26 @@ fn registered(experiment: &Experiment, progress: &Progress, validated: &Verdict)
             Reason::Waiting,
             "not registered, since the validation failed",
         ),
-        None => Verdict::waiting("the validation"),
+        None => as_it_was(experiment, Type::Registered).unwrap_or_else(|| Verdict::waiting("the validation")),
     }
 }
 
 /// The first verdict that is not `True` decides; an error that ended the reconcile is the reason where none says more.
-fn ready(experiment: &Experiment, verdicts: [&Verdict; 3], error: Option<&Error>) -> Verdict {
+fn ready(
+    experiment: &Experiment,
+    verdicts: [&Verdict; 3],
+    progress: &Progress,
+    error: Option<&Error>,
+) -> Verdict {
+    if let (Some(run), true) = (&progress.lost_run, verdicts[0].is_true()) {
+        return Verdict::not(
+            Reason::RunNotFound,
+            format!(
+                "MLflow run {run}, which holds what was trained, was deleted in MLflow: restore it there with \
+                 mlflow runs restore --run-id {run}, or create a new Experiment"
+            ),
+        );
+    }
     let undecided = verdicts
         .into_iter()
         .find(|verdict| verdict.status != ConditionStatus::True);
@@ -270,6 +311,7 @@ fn interrupted(error: &Error) -> Verdict {
 mod tests {
     use super::super::validate::tests::{experiment, sample};
     use super::*;
+    use crate::framework::job_outcome::Failure;
     use aiops_crds::{MetricValue, MlflowRunReference, ValidationVerdict};
 
     fn ready_of(status: &ExperimentStatus) -> (&ConditionStatus, &str, &str) {
@@ -368,6 +410,86 @@ mod tests {
         object.status = Some(first.clone());
         let later = Timestamp::from_second(60).unwrap();
         assert_eq!(status(&object, &trained(false), None, later), first);
+    }
+
+    /// The conditions after `progress`, as (type, status, reason), of an Experiment that `before` was observed of.
+    fn conditions_after(
+        before: &Progress,
+        progress: &Progress,
+        error: Option<&Error>,
+    ) -> Vec<(String, ConditionStatus, String)> {
+        let mut object = experiment(sample());
+        object.status = Some(status(&object, before, None, Timestamp::UNIX_EPOCH));
+        let after = status(&object, progress, error, Timestamp::UNIX_EPOCH);
+        let conditions = after.conditions.into_iter();
+        conditions
+            .map(|condition| (condition.type_, condition.status, condition.reason))
+            .collect()
+    }
+
+    fn is(type_: &str, status: ConditionStatus, reason: &str) -> (String, ConditionStatus, String) {
+        (type_.into(), status, reason.into())
+    }
+
+    fn failed(reason: &str, message: &str) -> Progress {
+        let failure = Failure {
+            reason: reason.into(),
+            message: message.into(),
+        };
+        Progress {
+            training: Some(Training::Failed(failure)),
+            ..Progress::default()
+        }
+    }
+
+    #[test]
+    fn an_error_after_the_training_changes_nothing_about_what_is_known_of_it() {
+        let error = Error::Timeout(std::time::Duration::from_secs(1));
+        let nothing = Progress::default();
+        assert_eq!(
+            conditions_after(&trained(false), &nothing, Some(&error)),
+            [
+                is("Ready", ConditionStatus::False, "ApiRefused"),
+                is("Trained", ConditionStatus::True, "Succeeded"),
+                is("Validated", ConditionStatus::False, "ThresholdNotMet"),
+                is("Registered", ConditionStatus::False, "Waiting"),
+            ]
+        );
+        let after = conditions_after(&failed("OutOfMemory", "killed"), &nothing, Some(&error));
+        assert_eq!(after[1], is("Trained", ConditionStatus::False, "OutOfMemory"));
+        let active = Progress {
+            training: Some(Training::Active { trouble: None }),
+            ..Progress::default()
+        };
+        let after = conditions_after(&active, &nothing, Some(&error));
+        assert_eq!(after[1], is("Trained", ConditionStatus::False, "ApiRefused"));
+    }
+
+    #[test]
+    fn rules_that_were_changed_are_not_judged_by_what_the_old_ones_said() {
+        let mut object = experiment(sample());
+        object.status = Some(status(&object, &trained(false), None, Timestamp::UNIX_EPOCH));
+        object.metadata.generation = Some(2);
+        let error = Error::Timeout(std::time::Duration::from_secs(1));
+        let after = status(&object, &Progress::default(), Some(&error), Timestamp::UNIX_EPOCH);
+        assert_eq!(after.conditions[1].status, ConditionStatus::True);
+        assert_eq!(after.conditions[2].status, ConditionStatus::Unknown);
+    }
+
+    #[test]
+    fn a_run_that_was_deleted_after_its_training_says_how_to_get_it_back() {
+        let lost = Progress {
+            lost_run: Some("r".into()),
+            ..Progress::default()
+        };
+        let mut object = experiment(sample());
+        object.status = Some(status(&object, &trained(true), None, Timestamp::UNIX_EPOCH));
+        let after = status(&object, &lost, None, Timestamp::UNIX_EPOCH);
+        let (_, reason, message) = ready_of(&after);
+        assert_eq!(reason, "RunNotFound");
+        assert!(message.contains("mlflow runs restore --run-id r"), "{message}");
+        let after = conditions_after(&failed("OutOfMemory", "killed"), &lost, None);
+        assert_eq!(after[0], is("Ready", ConditionStatus::False, "OutOfMemory"));
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use aiops_crds::{Experiment, ExperimentStatus, MlflowRunReference};
 use aiops_mlflow_client::{Client, Filter, LogBatch, NewRun, Run, RunSearch, RunStatus, Tag, UID_TAG};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 
+use super::build::RUN_ID_VARIABLE;
 use super::progress::Training;
 use super::validate::{ValidatedExperiment, mlflow_experiment};
 use crate::framework::context::Context;
@@ -15,24 +17,59 @@ use crate::framework::job_outcome::Failure;
 const FAILURE_REASON_TAG: &str = "aiops.dev/failure-reason";
 const FAILURE_MESSAGE_TAG: &str = "aiops.dev/failure-message";
 
-/// The run of this Experiment, made where there is none.
-pub async fn ensure_run(
-    validated: &ValidatedExperiment,
-    status: Option<&ExperimentStatus>,
-    context: &Context,
-) -> Result<Run, Error> {
-    if let Some(reference) = status.and_then(|status| status.mlflow.as_ref()) {
-        match context.mlflow.get_run(&reference.run_id).await {
-            Err(error) if error.is_not_found() => {}
-            result => return Ok(result?),
-        }
+/// What MLflow has of the run that an Experiment trains into.
+#[derive(Debug)]
+pub enum KnownRun {
+    /// It is there.
+    Active(Box<Run>),
+    /// There was one, with this identifier, and somebody deleted it.
+    Deleted(String),
+    /// None is known.
+    None,
+}
+
+impl KnownRun {
+    /// Whether its training has ended.
+    pub fn has_ended(&self) -> bool {
+        matches!(self, Self::Active(run) if ended(run).is_some())
     }
+}
+
+/// The run that is judged: the one that the Job trains into, where there is a Job, and else the one that status names.
+pub async fn known_run(
+    job: Option<&Job>,
+    status: Option<&ExperimentStatus>,
+    mlflow: &Client,
+) -> Result<KnownRun, Error> {
+    let of_status = || Some(status?.mlflow.as_ref()?.run_id.clone());
+    let Some(run_id) = job.and_then(run_of_job).or_else(of_status) else {
+        return Ok(KnownRun::None);
+    };
+    let active = found(mlflow.get_run(&run_id).await)?.filter(is_active);
+    Ok(active.map_or(KnownRun::Deleted(run_id), |run| KnownRun::Active(Box::new(run))))
+}
+
+fn run_of_job(job: &Job) -> Option<String> {
+    let containers = &job.spec.as_ref()?.template.spec.as_ref()?.containers;
+    let variables = containers
+        .iter()
+        .flat_map(|container| container.env.iter().flatten());
+    let mut named = variables.filter(|variable| variable.name == RUN_ID_VARIABLE);
+    named.next()?.value.clone()
+}
+
+/// MLflow keeps a deleted run, shows it when asked by its identifier, and refuses every change of it.
+fn is_active(run: &Run) -> bool {
+    run.info.lifecycle_stage != "deleted"
+}
+
+/// Makes the run of this Experiment, or finds the one that was made and whose reference never got into the status.
+pub async fn ensure_run(validated: &ValidatedExperiment, mlflow: &Client) -> Result<Run, Error> {
     let tags = [
         Tag::new("aiops.dev/namespace", &validated.namespace),
         Tag::new("aiops.dev/experiment", &validated.name),
     ];
-    let experiment = context
-        .mlflow
+    let experiment = mlflow
         .get_or_create_experiment(&validated.mlflow_experiment(), &tags)
         .await?;
     let run = NewRun {
@@ -41,7 +78,7 @@ pub async fn ensure_run(
         start_time_milliseconds: Timestamp::now().as_millisecond(),
         tags: tags.to_vec(),
     };
-    Ok(context.mlflow.ensure_run(&validated.uid, run).await?)
+    Ok(mlflow.ensure_run(&validated.uid, run).await?)
 }
 
 /// How status refers to a run.
@@ -60,9 +97,11 @@ pub async fn close_finished(run: &Run, context: &Context) -> Result<Training, Er
     Ok(Training::Succeeded)
 }
 
-/// Closes the run of a Job that failed, with the reason on it.
-pub async fn close_failed(run: &Run, failure: &Failure, context: &Context) -> Result<Training, Error> {
-    if run.tag(FAILURE_REASON_TAG).is_none() {
+/// Closes the run of a Job that failed, with the reason on it. What was noted there first stands: it may know more than what
+/// the Job says later.
+pub async fn close_failed(run: &Run, failure: Failure, context: &Context) -> Result<Training, Error> {
+    let noted = noted_failure(run);
+    if noted.is_none() {
         let tags = vec![
             Tag::new(FAILURE_REASON_TAG, &failure.reason),
             Tag::new(
@@ -84,7 +123,7 @@ pub async fn close_failed(run: &Run, failure: &Failure, context: &Context) -> Re
     if !matches!(run.info.status, RunStatus::Failed | RunStatus::Killed) {
         close(run, RunStatus::Failed, &context.mlflow).await?;
     }
-    Ok(Training::Failed(failure.clone()))
+    Ok(Training::Failed(noted.unwrap_or(failure)))
 }
 
 /// Closes the run of an Experiment that is being deleted, where it has one that is not ended. A run that was made and whose
@@ -96,7 +135,9 @@ pub async fn close_run_of(experiment: &Experiment, mlflow: &Client) -> Result<()
         None => run_by_uid(experiment, mlflow).await?,
     };
     match run {
-        Some(run) if !run.info.status.is_ended() => close(&run, RunStatus::Killed, mlflow).await,
+        Some(run) if is_active(&run) && !run.info.status.is_ended() => {
+            close(&run, RunStatus::Killed, mlflow).await
+        }
         _ => Ok(()),
     }
 }
@@ -133,14 +174,17 @@ async fn close(run: &Run, status: RunStatus, mlflow: &Client) -> Result<(), Erro
 /// How the training of a run ended whose Job is gone. A run that the trainer itself marked as failed may be tried again;
 /// one that the operator closed may not.
 pub fn ended(run: &Run) -> Option<Training> {
-    if let Some(reason) = run.tag(FAILURE_REASON_TAG) {
-        let message = run.tag(FAILURE_MESSAGE_TAG).unwrap_or_default().to_owned();
-        return Some(Training::Failed(Failure {
-            reason: reason.to_owned(),
-            message,
-        }));
+    if let Some(failure) = noted_failure(run) {
+        return Some(Training::Failed(failure));
     }
     (run.info.status == RunStatus::Finished).then_some(Training::Succeeded)
+}
+
+/// Why the operator closed the run, where it did.
+fn noted_failure(run: &Run) -> Option<Failure> {
+    let reason = run.tag(FAILURE_REASON_TAG)?.to_owned();
+    let message = run.tag(FAILURE_MESSAGE_TAG).unwrap_or_default().to_owned();
+    Some(Failure { reason, message })
 }
 
 #[cfg(test)]
@@ -154,14 +198,21 @@ mod tests {
 
     use super::*;
 
-    /// An MLflow that has a run of the samples' Experiment in `status`, and the updates that it gets.
-    async fn mlflow(status: &'static str) -> (Client, Arc<Mutex<Vec<Value>>>) {
-        let updates: Arc<Mutex<Vec<Value>>> = Arc::default();
+    type Updates = Arc<Mutex<Vec<Value>>>;
+
+    /// An MLflow that has a run of the samples' Experiment with `info`, and the updates that it gets.
+    async fn mlflow(info: Value) -> (Client, Updates) {
+        let updates = Updates::default();
         let noted = updates.clone();
+        let mut run = json!({"info": {"run_id": "r", "experiment_id": "7"}});
+        run["info"]
+            .as_object_mut()
+            .unwrap()
+            .extend(info.as_object().unwrap().clone());
+        let found = run.clone();
         let search = move |Json(search): Json<Value>| async move {
             let ours = search["filter"] == "tags.`aiops.dev/uid` = 'u-1'"
                 && search["experiment_ids"] == json!(["7"]);
-            let run = json!({"info": {"run_id": "r", "experiment_id": "7", "status": status}});
             Json(json!({"runs": if ours { vec![run] } else { Vec::new() }}))
         };
         let update = move |Json(update): Json<Value>| async move {
@@ -174,6 +225,10 @@ mod tests {
                 "/api/2.0/mlflow/experiments/get-by-name",
                 get(move || async move { Json(experiment) }),
             )
+            .route(
+                "/api/2.0/mlflow/runs/get",
+                get(move || async move { Json(json!({"run": found})) }),
+            )
             .route("/api/2.0/mlflow/runs/search", post(search))
             .route("/api/2.0/mlflow/runs/update", post(update));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -183,9 +238,13 @@ mod tests {
         (client, updates)
     }
 
+    fn status() -> ExperimentStatus {
+        serde_json::from_value(json!({"mlflow": {"experimentId": "7", "runId": "r"}})).unwrap()
+    }
+
     #[tokio::test]
     async fn a_run_that_never_got_into_the_status_is_closed_with_its_experiment() {
-        let (client, updates) = mlflow("RUNNING").await;
+        let (client, updates) = mlflow(json!({"status": "RUNNING"})).await;
         close_run_of(&super::super::sample(), &client).await.unwrap();
         let updates = updates.lock().unwrap();
         assert_eq!(
@@ -196,8 +255,49 @@ mod tests {
 
     #[tokio::test]
     async fn a_run_that_has_ended_keeps_its_end() {
-        let (client, updates) = mlflow("FINISHED").await;
+        let (client, updates) = mlflow(json!({"status": "FINISHED"})).await;
         close_run_of(&super::super::sample(), &client).await.unwrap();
         assert!(updates.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_run_that_was_deleted_is_neither_changed_nor_judged() {
+        let (client, updates) = mlflow(json!({"status": "RUNNING", "lifecycle_stage": "deleted"})).await;
+        let mut experiment = super::super::sample();
+        experiment.status = Some(status());
+        close_run_of(&experiment, &client).await.unwrap();
+        assert!(updates.lock().unwrap().is_empty());
+        let known = known_run(None, experiment.status.as_ref(), &client)
+            .await
+            .unwrap();
+        assert!(matches!(known, KnownRun::Deleted(run) if run == "r"));
+    }
+
+    #[tokio::test]
+    async fn the_run_that_is_judged_is_the_one_that_the_job_trains_into() {
+        let (client, _) = mlflow(json!({"status": "RUNNING", "lifecycle_stage": "active"})).await;
+        let validated = super::super::validate::validate(&super::super::sample()).unwrap();
+        let configuration = crate::configuration::Configuration::sample();
+        let job = super::super::build::job(&validated, "of-the-job", &configuration);
+        assert_eq!(run_of_job(&job).as_deref(), Some("of-the-job"));
+        let known = known_run(Some(&job), None, &client).await.unwrap();
+        assert!(matches!(known, KnownRun::Active(_)));
+        assert!(matches!(
+            known_run(None, None, &client).await.unwrap(),
+            KnownRun::None
+        ));
+    }
+
+    #[test]
+    fn what_was_noted_on_a_run_stands() {
+        let run: Run = serde_json::from_value(json!({"data": {"tags": [
+            {"key": FAILURE_REASON_TAG, "value": "DeadlineExceeded"},
+            {"key": FAILURE_MESSAGE_TAG, "value": "until then: secret not found"},
+        ]}}))
+        .unwrap();
+        let Some(Training::Failed(failure)) = ended(&run) else {
+            panic!("the run has ended");
+        };
+        assert_eq!(failure.message, "until then: secret not found");
     }
 }

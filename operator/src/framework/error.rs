@@ -57,6 +57,12 @@ pub enum Disposition {
 pub const RESYNC: Duration = Duration::from_secs(600);
 
 impl Error {
+    /// Whether the API server does not have the object that a call named.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Kubernetes { source: kube::Error::Api(status), .. } if status.is_not_found())
+    }
+
     /// The metric's label.
     #[must_use]
     pub fn category(&self) -> &'static str {

@@ -13,16 +13,25 @@ use super::error::{DuringAction as _, Error};
 /// Adds `finalizer` where the object does not have it.
 ///
 /// # Errors
-/// The API's own, among them a conflict with a deletion: the next reconcile sees it.
+/// The API's own, among them a conflict with a deletion, and that the object is gone: nobody would hold what is made next.
 pub async fn add<Object>(object: &Object, finalizer: &str, context: &Context) -> Result<(), Error>
+where
+    Object: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    add_to(object, finalizer, &context.client).await
+}
+
+async fn add_to<Object>(object: &Object, finalizer: &str, client: &kube::Client) -> Result<(), Error>
 where
     Object: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
     if object.finalizers().iter().any(|existing| existing == finalizer) {
         return Ok(());
     }
-    change(object, &context.client, |finalizers| {
-        finalizers.push(finalizer.into());
+    change(object, client, |finalizers| {
+        if !finalizers.iter().any(|existing| existing == finalizer) {
+            finalizers.push(finalizer.into());
+        }
     })
     .await
 }
@@ -30,18 +39,29 @@ where
 /// Removes `finalizer` where the object has it.
 ///
 /// # Errors
-/// As for [`add`].
+/// As for [`add`], but for an object that is gone.
 pub async fn remove<Object>(object: &Object, finalizer: &str, context: &Context) -> Result<(), Error>
+where
+    Object: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    remove_from(object, finalizer, &context.client).await
+}
+
+async fn remove_from<Object>(object: &Object, finalizer: &str, client: &kube::Client) -> Result<(), Error>
 where
     Object: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
     if !object.finalizers().iter().any(|existing| existing == finalizer) {
         return Ok(());
     }
-    change(object, &context.client, |finalizers| {
+    let removed = change(object, client, |finalizers| {
         finalizers.retain(|existing| existing != finalizer);
     })
-    .await
+    .await;
+    match removed {
+        Err(error) if error.is_not_found() => Ok(()),
+        removed => removed,
+    }
 }
 
 /// How often a change is tried again on what somebody else made of the object meanwhile.
@@ -72,12 +92,8 @@ where
             .await;
         match patched {
             Ok(_) => break,
-            Err(kube::Error::Api(status)) if status.is_not_found() => break,
             Err(kube::Error::Api(status)) if status.is_conflict() && attempt < CONFLICTS => {
-                let live = api.get_metadata_opt(&name).await.during(action)?;
-                let Some(live) = live.map(|live| live.metadata) else {
-                    break;
-                };
+                let live = api.get_metadata(&name).await.during(action)?.metadata;
                 let same = live.uid == current.uid && live.deletion_timestamp == current.deletion_timestamp;
                 if !same {
                     return Err(kube::Error::Api(status)).during(action);
@@ -119,6 +135,13 @@ mod tests {
             "/apis/aiops.dev/v1alpha1/namespaces/team/experiments/forest",
             get(move || async move { Json(read.lock().unwrap().clone()) }).patch(write),
         );
+        client_of(routes).await
+    }
+
+    async fn client_of(routes: Router) -> kube::Client {
+        let not_found = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+            "message": "not found", "reason": "NotFound", "code": 404});
+        let routes = routes.fallback(move || async move { (StatusCode::NOT_FOUND, Json(not_found)) });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let uri = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, routes).await });
@@ -148,10 +171,7 @@ mod tests {
 
     async fn add_ours(stored: &Arc<Mutex<Value>>) -> Result<(), Error> {
         let client = api_server(stored.clone()).await;
-        change(&remembered(), &client, |finalizers| {
-            finalizers.push("ours".into());
-        })
-        .await
+        add_to(&remembered(), "ours", &client).await
     }
 
     #[tokio::test]
@@ -162,6 +182,29 @@ mod tests {
             stored.lock().unwrap()["metadata"]["finalizers"],
             json!(["other", "ours"])
         );
+    }
+
+    #[tokio::test]
+    async fn an_object_that_is_gone_cannot_be_held_and_needs_no_letting_go() {
+        let routes = Router::new();
+        let client = client_of(routes).await;
+        let mut held = remembered();
+        held.metadata.finalizers = Some(vec!["ours".into()]);
+        assert!(
+            add_to(&remembered(), "ours", &client)
+                .await
+                .unwrap_err()
+                .is_not_found()
+        );
+        remove_from(&held, "ours", &client).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_finalizer_that_the_object_got_meanwhile_is_there_once() {
+        let stored = stored(json!({"finalizers": ["ours"]}));
+        let client = api_server(stored.clone()).await;
+        add_to(&remembered(), "ours", &client).await.unwrap();
+        assert_eq!(stored.lock().unwrap()["metadata"]["finalizers"], json!(["ours"]));
     }
 
     #[tokio::test]
