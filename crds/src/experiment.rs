@@ -35,6 +35,14 @@ use crate::stage::Stage;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.resources) == has(oldSelf.resources) && (!has(self.resources) || self.resources == oldSelf.resources)")
+        .message("spec.resources is immutable, since the trainer's Job has them already: create a new Experiment with another name instead"),
+    validation = Rule::new("has(self.activeDeadlineSeconds) == has(oldSelf.activeDeadlineSeconds) && (!has(self.activeDeadlineSeconds) || self.activeDeadlineSeconds == oldSelf.activeDeadlineSeconds)")
+        .message("spec.activeDeadlineSeconds is immutable, since the trainer's Job has it already: create a new Experiment with another name instead"),
+    validation = Rule::new("has(self.backoffLimit) == has(oldSelf.backoffLimit) && (!has(self.backoffLimit) || self.backoffLimit == oldSelf.backoffLimit)")
+        .message("spec.backoffLimit is immutable, since the trainer's Job has it already: create a new Experiment with another name instead")
+)]
 pub struct ExperimentSpec {
     /// What to train, and on which data. Immutable: a run in MLflow belongs to exactly these settings.
     #[x_kube(validation = Rule::new("self == oldSelf").message(
@@ -48,14 +56,14 @@ pub struct ExperimentSpec {
     /// Registers the trained model as a ModelVersion once it has passed its validation. Default: not registered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub register: Option<Registration>,
-    /// CPU, memory and devices of the trainer's container. Default: requests of 250m CPU and 512Mi memory, memory limited to 2Gi.
+    /// CPU, memory and devices of the trainer's container. Immutable. Default: requests of 250m CPU and 512Mi memory, memory limited to 2Gi.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<ComputeResources>,
-    /// Seconds after which a training that has not finished is stopped and counts as failed. Default: 3600.
+    /// Seconds after which a training that has not finished is stopped and counts as failed. Immutable. Default: 3600.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_592_000))]
     pub active_deadline_seconds: Option<i64>,
-    /// How often a trainer pod that crashed is started again; errors that the same input would repeat are not retried. Default: 2.
+    /// How often a trainer pod that crashed is started again; errors that the same input would repeat are not retried. Immutable. Default: 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 20))]
     pub backoff_limit: Option<i32>,
@@ -75,6 +83,8 @@ pub struct Trainer {
     /// The estimator's constructor parameters as text, such as `n_estimators: "200"`. Default: the estimator's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "string", "maxLength": 256}))]
+    #[x_kube(validation = Rule::new("self.all(name, name.size() <= 64)").message(
+        "the name of a parameter has at most 64 characters: use the estimator's own names, such as n_estimators"))]
     pub parameters: BTreeMap<String, String>,
     /// Fraction of the rows that is held out from training and that metrics are computed on, between 0 and 1. Default: "0.25".
     #[serde(skip_serializing_if = "Option::is_none")]

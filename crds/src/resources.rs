@@ -10,6 +10,9 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+/// A resource's name is a domain, `/` and a label at most.
+const RESOURCE_NAME: &str = "the name of a resource has at most 317 characters: use one such as cpu, memory or nvidia.com/gpu";
+
 /// A Kubernetes quantity: `500m`, `1Gi` or a whole number such as `1`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(transparent)]
@@ -46,14 +49,19 @@ impl From<&ResourceQuantity> for Quantity {
 /// CPU, memory and devices of a container.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.requests) || !has(self.limits) || self.requests.all(name, \
+    !(name in self.limits) || quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0)")
+    .message("a request is above the limit of the same resource, which no pod may have: lower it in requests, or raise it in limits"))]
 pub struct ComputeResources {
     /// What the scheduler reserves, by resource name: `cpu` in cores (`500m` is half a core), `memory` in bytes (`256Mi`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
+    #[x_kube(validation = Rule::new("self.all(name, name.size() <= 317)").message(RESOURCE_NAME))]
     pub requests: BTreeMap<String, ResourceQuantity>,
     /// What the container may use at most, by resource name. Devices such as `nvidia.com/gpu` are whole numbers and belong here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
+    #[x_kube(validation = Rule::new("self.all(name, name.size() <= 317)").message(RESOURCE_NAME))]
     pub limits: BTreeMap<String, ResourceQuantity>,
 }
 

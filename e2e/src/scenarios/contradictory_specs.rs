@@ -78,6 +78,17 @@ fn experiments() -> Vec<Case> {
             with("register", json!({"model": "m", "stage": "Archived"})),
             "registers into None or Staging",
         ),
+        of(
+            with(
+                "resources",
+                json!({"requests": {"memory": "3Gi"}, "limits": {"memory": "2048Mi"}}),
+            ),
+            "a request is above the limit of the same resource",
+        ),
+        of(
+            with("resources", json!({"limits": {"x".repeat(318): 1}})),
+            "the name of a resource has at most 317 characters",
+        ),
     ]
 }
 
@@ -119,6 +130,11 @@ fn inference_services() -> Vec<Case> {
         "autoscaling",
         json!({"minReplicas": 4, "maxReplicas": 2}),
     );
+    let too_much = with(
+        json!({"stage": "Staging"}),
+        "resources",
+        json!({"requests": {"cpu": 2}, "limits": {"cpu": "500m"}}),
+    );
     let version = |version: Value| json!({"models": [{"name": "m", "version": version}]});
     vec![
         (
@@ -127,6 +143,11 @@ fn inference_services() -> Vec<Case> {
             "spec.replicas and spec.autoscaling contradict each other",
         ),
         (kind, upside_down, "minReplicas is greater than maxReplicas"),
+        (
+            kind,
+            too_much,
+            "a request is above the limit of the same resource",
+        ),
         (kind, version(json!({})), "set exactly one of stage"),
         (
             kind,
