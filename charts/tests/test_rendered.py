@@ -183,7 +183,22 @@ def test_the_operator_never_sees_a_secret() -> None:
             assert "*" not in rule["apiGroups"]
 
 
-@pytest.mark.parametrize("name", ["clusterrole.yaml", "role.yaml"])
+def test_the_operator_writes_to_workload_namespaces_alone() -> None:
+    documents = manifests(render("--set", "workloadNamespaces={team-a,team-b}"))
+    (everywhere,) = [document for document in documents if document["kind"] == "ClusterRoleBinding"]
+    for rule in one(documents, "ClusterRole", everywhere["roleRef"]["name"])["rules"]:
+        written = set(rule["verbs"]) - {"get", "list", "watch"}
+        kinds = {f"{group}/{resource}" for group in rule["apiGroups"] for resource in rule["resources"]}
+        ours = all(kind.startswith(("aiops.dev/", "events.k8s.io/")) for kind in kinds)
+        assert not written or ours, f"{kinds} may be written to in every namespace"
+    bindings = [document for document in documents if document["kind"] == "RoleBinding"]
+    assert sorted(binding["metadata"]["namespace"] for binding in bindings) == ["team-a", "team-b"]
+    for binding in bindings:
+        assert binding["roleRef"]["name"] == "aiops-operator-workloads"
+        assert binding["subjects"] == everywhere["subjects"]
+
+
+@pytest.mark.parametrize("name", ["clusterrole.yaml", "workloads.yaml"])
 def test_every_rule_of_the_operator_says_why(name: str) -> None:
     lines = (TESTS.parent / "aiops/templates/operator" / name).read_text().splitlines()
     rules = [number for number, line in enumerate(lines) if line.startswith("  - apiGroups:")]

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::rbac::v1::{RoleBinding, RoleRef, Subject};
 use kube::Api;
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
 
-use crate::cluster::OBJECT_STORE_SECRET;
+use crate::cluster::{OBJECT_STORE_SECRET, RELEASE};
 use crate::scenario::Context;
 use crate::wait::{Seen, until};
 
-/// Makes the namespace with the object store's credentials, as the chart does for its `workloadNamespaces`.
+/// Makes the namespace with the operator's rights and the object store's credentials in it, as the chart does for its
+/// `workloadNamespaces`.
 pub async fn create(context: &Context) -> Result<()> {
     let namespaces: Api<Namespace> = Api::all(context.cluster.client.clone());
     let labels = BTreeMap::from([("aiops.dev/e2e".to_owned(), "true".to_owned())]);
@@ -28,6 +30,38 @@ pub async fn create(context: &Context) -> Result<()> {
         .create(&PostParams::default(), &namespace)
         .await
         .context("the scenario's namespace cannot be created")?;
+    let rights = operator_rights(&context.cluster.release_namespace);
+    context
+        .api::<RoleBinding>()
+        .create(&PostParams::default(), &rights)
+        .await
+        .context("the operator's rights cannot be given")?;
+    copy_credentials(context).await
+}
+
+/// What the chart writes into a workload namespace for the operator of the release.
+fn operator_rights(release_namespace: &str) -> RoleBinding {
+    let name = format!("{RELEASE}-operator-workloads");
+    RoleBinding {
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            ..ObjectMeta::default()
+        },
+        role_ref: RoleRef {
+            api_group: "rbac.authorization.k8s.io".into(),
+            kind: "ClusterRole".into(),
+            name,
+        },
+        subjects: Some(vec![Subject {
+            kind: "ServiceAccount".into(),
+            name: format!("{RELEASE}-operator"),
+            namespace: Some(release_namespace.to_owned()),
+            ..Subject::default()
+        }]),
+    }
+}
+
+async fn copy_credentials(context: &Context) -> Result<()> {
     let source = context
         .cluster
         .api::<Secret>(&context.cluster.release_namespace)

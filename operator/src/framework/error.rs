@@ -97,9 +97,18 @@ impl Error {
 /// What the client says, for people: of an answer of the API server its sentence, without the structure around it.
 fn said(error: &kube::Error) -> String {
     match error {
+        kube::Error::Api(status) if lacks_rights(status) => format!(
+            "{}; add the namespace to the chart's workloadNamespaces, which gives the operator its rights there",
+            status.message
+        ),
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
         other => other.to_string(),
     }
+}
+
+/// Whether the operator's own roles do not allow it. Quotas and webhooks answer with the same code, and other words.
+fn lacks_rights(status: &kube::core::Status) -> bool {
+    status.code == 403 && status.message.contains(" is forbidden: User \"")
 }
 
 /// Names the action that a call to the Kubernetes API was part of.
@@ -138,6 +147,22 @@ mod tests {
         for code in [403, 409, 429, 500, 503] {
             assert_eq!(answered(code), Disposition::Retry, "{code}");
         }
+    }
+
+    #[test]
+    fn a_namespace_that_the_operator_may_not_write_to_says_how_to_change_that() {
+        let told = |message: &str| {
+            let status = kube::core::Status::failure(message, "Forbidden").with_code(403);
+            let refused: Result<(), kube::Error> = Err(kube::Error::Api(status.boxed()));
+            refused.during(|| "apply Job team/x".into()).unwrap_err().to_string()
+        };
+        let rights = told(
+            "jobs.batch \"x\" is forbidden: User \"system:serviceaccount:aiops:aiops-operator\" cannot patch \
+             resource \"jobs\" in API group \"batch\" in the namespace \"team\"",
+        );
+        assert!(rights.contains("workloadNamespaces"), "{rights}");
+        let quota = told("jobs.batch \"x\" is forbidden: exceeded quota: jobs, requested: count/jobs.batch=1");
+        assert!(!quota.contains("workloadNamespaces"), "{quota}");
     }
 
     #[test]

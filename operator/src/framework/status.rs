@@ -105,7 +105,6 @@ async fn publish<Object>(context: &Context, object: &Object, condition: &Conditi
 where
     Object: Resource<DynamicType = ()>,
 {
-    const NOTE_LIMIT: usize = 1000;
     let warning = condition.status == ConditionStatus::False && !is_progress(&condition.reason);
     let event = Event {
         type_: if warning {
@@ -114,13 +113,24 @@ where
             EventType::Normal
         },
         reason: condition.reason.clone(),
-        note: Some(condition.message.chars().take(NOTE_LIMIT).collect()),
+        note: Some(note(&condition.message)),
         action: condition.type_.clone(),
         secondary: None,
     };
     if let Err(error) = context.recorder.publish(&event, &object.object_ref(&())).await {
         tracing::warn!(reason = condition.reason, "unable to publish an event: {error}");
     }
+}
+
+/// A message, cut to what the API server takes as an event's note: 1,024 bytes.
+fn note(message: &str) -> String {
+    const LIMIT: usize = 1024;
+    const ELLIPSIS: char = '…';
+    if message.len() <= LIMIT {
+        return message.to_owned();
+    }
+    let end = message.floor_char_boundary(LIMIT - ELLIPSIS.len_utf8());
+    format!("{}{ELLIPSIS}", &message[..end])
 }
 
 /// Reasons of work that goes on as it should.
@@ -176,6 +186,17 @@ mod tests {
             message: format!("about {reason}"),
             observed_generation: 1,
             last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        }
+    }
+
+    #[test]
+    fn a_note_keeps_the_limit_in_bytes_and_ends_with_a_whole_character() {
+        assert_eq!(note("kurz"), "kurz");
+        assert_eq!(note(&"a".repeat(1024)).len(), 1024);
+        for message in ["ä".repeat(513), format!("a{}", "測".repeat(400))] {
+            let note = note(&message);
+            assert!(note.len() > 1020 && note.len() <= 1024, "{}", note.len());
+            assert!(note.ends_with('…'));
         }
     }
 
