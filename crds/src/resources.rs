@@ -11,7 +11,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// A resource's name is a domain, `/` and a label at most.
-const RESOURCE_NAME: &str = "the name of a resource has at most 317 characters: use one such as cpu, memory or nvidia.com/gpu";
+const RESOURCE_NAME: &str =
+    "the name of a resource has at most 317 characters: use one such as cpu, memory or nvidia.com/gpu";
 
 /// A Kubernetes quantity: `500m`, `1Gi` or a whole number such as `1`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

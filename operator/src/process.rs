@@ -9,18 +9,19 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
-use kube::Client;
+use kube::client::ClientBuilder;
 use kube::runtime::events::{Recorder, Reporter};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::{CreateBucketsArguments, RunArguments};
 use crate::configuration::Configuration;
+use crate::framework::call_timeout::CallTimeout;
 use crate::framework::context::Context;
 use crate::framework::metrics::Metrics;
 use crate::{experiment, inference_service, model_version};
 
-/// No single call to the API server, MLflow or a pod may take longer.
+/// No single call to the API server (watches aside), MLflow or a pod waits longer for its answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Runs the controllers until the process is told to stop.
@@ -80,7 +81,10 @@ async fn context(arguments: &RunArguments) -> anyhow::Result<Context> {
     // The loop's own backoff is visible in status and metrics; retries inside a call would only hide an outage.
     config.default_retry = false;
     config.connect_timeout = Some(CALL_TIMEOUT);
-    let client = Client::try_from(config).context("the Kubernetes client cannot be set up")?;
+    let client = ClientBuilder::try_from(config)
+        .context("the Kubernetes client cannot be set up")?
+        .with_layer(&CallTimeout(CALL_TIMEOUT))
+        .build();
     let mlflow = MlflowConfig {
         timeout: CALL_TIMEOUT,
         ..MlflowConfig::new(arguments.mlflow_tracking_uri.clone())

@@ -32,14 +32,22 @@ pub async fn run(context: &Context) -> Result<Ended> {
         )
         .await?;
     context
-        .until_refused::<Experiment>("crashing", "TrainerCrashed", &["137", "kubectl logs job/crashing-train"])
+        .until_refused::<Experiment>(
+            "crashing",
+            "TrainerCrashed",
+            &["137", "kubectl logs job/crashing-train"],
+        )
         .await?;
 
     context
         .create::<Experiment>("too-slow", with("activeDeadlineSeconds", json!(20)))
         .await?;
     context
-        .until_refused::<Experiment>("too-slow", "DeadlineExceeded", &["20 s", "spec.activeDeadlineSeconds"])
+        .until_refused::<Experiment>(
+            "too-slow",
+            "DeadlineExceeded",
+            &["20 s", "spec.activeDeadlineSeconds"],
+        )
         .await?;
     for name in ["too-small", "crashing", "too-slow"] {
         let status = context.only_run_of(name).await?.info.status;

@@ -154,14 +154,18 @@ mod tests {
         let told = |message: &str| {
             let status = kube::core::Status::failure(message, "Forbidden").with_code(403);
             let refused: Result<(), kube::Error> = Err(kube::Error::Api(status.boxed()));
-            refused.during(|| "apply Job team/x".into()).unwrap_err().to_string()
+            refused
+                .during(|| "apply Job team/x".into())
+                .unwrap_err()
+                .to_string()
         };
         let rights = told(
             "jobs.batch \"x\" is forbidden: User \"system:serviceaccount:aiops:aiops-operator\" cannot patch \
              resource \"jobs\" in API group \"batch\" in the namespace \"team\"",
         );
         assert!(rights.contains("workloadNamespaces"), "{rights}");
-        let quota = told("jobs.batch \"x\" is forbidden: exceeded quota: jobs, requested: count/jobs.batch=1");
+        let quota =
+            told("jobs.batch \"x\" is forbidden: exceeded quota: jobs, requested: count/jobs.batch=1");
         assert!(!quota.contains("workloadNamespaces"), "{quota}");
     }
 

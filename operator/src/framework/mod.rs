@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod backoff;
+pub mod call_timeout;
 pub mod conditions;
 pub mod context;
 pub mod controller;
