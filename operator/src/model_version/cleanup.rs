@@ -3,16 +3,15 @@
 use aiops_crds::{DeletionPolicy, ModelVersion};
 use aiops_mlflow_client::{Client, Filter, UID_TAG};
 use aiops_model_repository::{Location, Repository};
-use k8s_openapi::api::batch::v1::Job;
-use kube::api::DeleteParams;
+use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
-use kube::{Api, ResourceExt as _};
 
 use super::validate::{ValidatedModelVersion, validate};
 use super::{LOOK_AGAIN, dereference};
 use crate::framework::context::Context;
-use crate::framework::error::{DuringAction as _, Error};
+use crate::framework::error::Error;
 use crate::framework::finalizer;
+use crate::framework::stop_job::stop_job;
 
 /// The finalizer, held only where the policy is `Delete`.
 const FINALIZER: &str = "aiops.dev/published-version";
@@ -81,25 +80,7 @@ async fn stop_publication(version: &ModelVersion, context: &Context) -> Result<b
     let Some(job) = dereference::job(&validated, context).await?.job else {
         return Ok(false);
     };
-    if has_ended(&job) {
-        return Ok(false);
-    }
-    let name = job.name_any();
-    let jobs: Api<Job> = Api::namespaced(context.client.clone(), &validated.namespace);
-    match jobs.delete(&name, &DeleteParams::foreground()).await {
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(true),
-        result => result
-            .map(|_| true)
-            .during(|| format!("delete Job {}/{name}", validated.namespace)),
-    }
-}
-
-/// Whether none of its pods runs any more.
-fn has_ended(job: &Job) -> bool {
-    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|condition| {
-        matches!(condition.type_.as_str(), "Complete" | "Failed") && condition.status == "True"
-    })
+    stop_job(&job, context).await
 }
 
 /// Removes the version, and the registered model with the last of its versions. A registered model that is made anew
@@ -159,20 +140,5 @@ mod tests {
         };
         assert_eq!(numbered("u-1").await.as_deref(), Some("4"));
         assert_eq!(numbered("u-2").await, None);
-    }
-
-    #[test]
-    fn a_job_whose_pods_are_still_being_stopped_has_not_ended() {
-        let job = |types: &[&str]| -> Job {
-            let conditions: Vec<serde_json::Value> = types
-                .iter()
-                .map(|type_| serde_json::json!({"type": type_, "status": "True"}))
-                .collect();
-            serde_json::from_value(serde_json::json!({"status": {"conditions": conditions}})).unwrap()
-        };
-        assert!(!has_ended(&job(&[])));
-        assert!(!has_ended(&job(&["FailureTarget"])));
-        assert!(has_ended(&job(&["FailureTarget", "Failed"])));
-        assert!(has_ended(&job(&["Complete"])));
     }
 }
