@@ -7,6 +7,8 @@ mod metrics;
 mod progress;
 mod registration;
 mod status;
+#[cfg(test)]
+mod status_tests;
 mod thresholds;
 mod tracking;
 mod validate;
@@ -15,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aiops_crds::{Experiment, ModelVersion};
+use aiops_mlflow_client::Run;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::DeserializeGuard;
@@ -105,30 +108,65 @@ pub fn sample() -> Experiment {
     validate::tests::experiment(validate::tests::sample())
 }
 
-/// Takes the training as far as it goes now; what was reached is noted in `progress`, also where an error ends it.
+/// Takes the Experiment as far as it goes now; what was reached is noted in `progress`, also where an error ends it.
 async fn advance(
     experiment: &Experiment,
     validated: &ValidatedExperiment,
     context: &Context,
     progress: &mut Progress,
 ) -> Result<(), Error> {
-    let (namespace, job) = (&validated.namespace, validated.job_name());
-    let observed = observe_job(namespace, &job, &validated.uid, context).await?;
-    let known =
-        tracking::known_run(observed.job.as_ref(), experiment.status.as_ref(), &context.mlflow).await?;
+    let Some(run_id) = train(experiment, validated, context, progress).await? else {
+        return Ok(());
+    };
+    if matches!(progress.training, Some(Training::Active { .. })) {
+        return Ok(());
+    }
+    cleanup::release(experiment, context).await?;
+    if !matches!(progress.training, Some(Training::Succeeded)) {
+        return Ok(());
+    }
+    let run = context.mlflow.get_run(&run_id).await?;
+    progress.metrics = metrics::values(&run);
+    progress.verdicts = thresholds::judge(&validated.rules, &run);
+    if let (true, Some(registration)) = (
+        thresholds::all_passed(&progress.verdicts),
+        &validated.registration,
+    ) {
+        progress.registration = Some(registration::ensure(registration, validated, &run_id, context).await?);
+    }
+    Ok(())
+}
+
+/// Takes the training as far as it goes now; returns its run, where it has one that is not deleted.
+async fn train(
+    experiment: &Experiment,
+    validated: &ValidatedExperiment,
+    context: &Context,
+    progress: &mut Progress,
+) -> Result<Option<String>, Error> {
+    let observed = observe_job(
+        &validated.namespace,
+        &validated.job_name(),
+        &validated.uid,
+        context,
+    )
+    .await?;
+    let (job, status) = (observed.job.as_ref(), experiment.status.as_ref());
+    let known = tracking::known_run(job, status, &context.mlflow).await?;
     if let KnownRun::Deleted(run_id) = &known {
         if status::has_ended(experiment) {
             progress.lost_run = Some(run_id.clone());
-            return cleanup::release(experiment, context).await;
+            cleanup::release(experiment, context).await?;
+            return Ok(None);
         }
-        if let Some(job) = &observed.job {
+        if let Some(job) = job {
             // What it logs goes nowhere. Once it is gone, the training starts again with a run of its own.
             delete_job(job, context).await?;
             progress.training = Some(Training::starts_again(run_id));
-            return Ok(());
+            return Ok(None);
         }
     }
-    if observed.job.is_none() && !known.has_ended() {
+    if job.is_none() && !known.has_ended() {
         // Before the run: whatever is made in MLflow from here on is closed with the Experiment.
         cleanup::require(experiment, context).await?;
     }
@@ -137,44 +175,33 @@ async fn advance(
         KnownRun::Deleted(_) | KnownRun::None => tracking::ensure_run(validated, &context.mlflow).await?,
     };
     progress.run = Some(tracking::reference(&run));
+    let outcome = job.map(|job| job_outcome(job, &observed.pods, observed.read_at));
+    progress.training = Some(follow(outcome, &run, experiment, validated, context).await?);
+    Ok(Some(run.info.run_id))
+}
 
-    let outcome = observed
-        .job
-        .as_ref()
-        .map(|job| job_outcome(job, &observed.pods, observed.read_at));
-    progress.training = Some(match outcome {
-        Some(JobOutcome::Active { trouble }) => Training::Active { trouble },
-        Some(JobOutcome::Succeeded { .. }) => tracking::close_finished(&run, context).await?,
+/// Brings the run to what became of its Job, and starts the Job where there is none.
+async fn follow(
+    outcome: Option<JobOutcome>,
+    run: &Run,
+    experiment: &Experiment,
+    validated: &ValidatedExperiment,
+    context: &Context,
+) -> Result<Training, Error> {
+    match outcome {
+        Some(JobOutcome::Active { trouble }) => return Ok(Training::Active { trouble }),
+        Some(JobOutcome::Succeeded { .. }) => return tracking::close_finished(run, context).await,
         Some(JobOutcome::Failed(failure)) => {
-            tracking::close_failed(&run, failure::explained(failure, experiment), context).await?
+            return tracking::close_failed(run, failure::explained(failure, experiment), context).await;
         }
-        None => match tracking::ended(&run) {
-            Some(training) => training,
-            None => {
-                let job = build::job(validated, &run.info.run_id, &context.configuration);
-                Applier::new(context, FIELD_MANAGER, experiment)
-                    .apply(job)
-                    .await?;
-                Training::Active { trouble: None }
-            }
-        },
-    });
-    if matches!(progress.training, Some(Training::Active { .. })) {
-        return Ok(());
+        None => {}
     }
-    cleanup::release(experiment, context).await?;
-    if !matches!(progress.training, Some(Training::Succeeded)) {
-        return Ok(());
+    if let Some(training) = tracking::ended(run) {
+        return Ok(training);
     }
-    let run = context.mlflow.get_run(&run.info.run_id).await?;
-    progress.metrics = metrics::values(&run);
-    progress.verdicts = thresholds::judge(&validated.rules, &run);
-    if let (true, Some(registration)) = (
-        thresholds::all_passed(&progress.verdicts),
-        &validated.registration,
-    ) {
-        progress.registration =
-            Some(registration::ensure(registration, validated, &run.info.run_id, context).await?);
-    }
-    Ok(())
+    let job = build::job(validated, &run.info.run_id, &context.configuration);
+    Applier::new(context, FIELD_MANAGER, experiment)
+        .apply(job)
+        .await?;
+    Ok(Training::Active { trouble: None })
 }
