@@ -65,3 +65,21 @@ impl Configuration {
         format!("s3://{}/{namespace}", self.models_bucket)
     }
 }
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// An installation.
+    pub fn configuration(object_store: ObjectStore) -> Configuration {
+        Configuration {
+            mlflow_tracking_uri: "http://mlflow:5000".into(),
+            models_bucket: "models".into(),
+            trainer_image: "registry.example/aiops/trainer:1.0.0".into(),
+            inference_pod_image: "registry.example/aiops/inference-pod:1.0.0".into(),
+            image_pull_policy: "IfNotPresent".into(),
+            workload_secret: "aiops-object-store".into(),
+            object_store,
+        }
+    }
+}

@@ -2,5 +2,6 @@
 
 pub mod job;
 pub mod labels;
+pub mod literal;
 pub mod object_store;
 pub mod security;

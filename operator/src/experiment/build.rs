@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, ResourceRe
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::validate::{ValidatedExperiment, ValidatedRegistration};
-use crate::build::{job, labels, object_store, security};
+use crate::build::{job, labels, literal, object_store, security};
 use crate::configuration::Configuration;
 
 const CONTAINER: &str = "trainer";
@@ -56,9 +56,9 @@ pub fn job(validated: &ValidatedExperiment, run_id: &str, configuration: &Config
 fn container(validated: &ValidatedExperiment, run_id: &str, configuration: &Configuration) -> Container {
     let trainer = serde_json::to_string(&validated.trainer).expect("a trainer has text keys only");
     let variables = [
-        object_store::variable("AIOPS_TRAINER", trainer),
-        object_store::variable("MLFLOW_TRACKING_URI", &configuration.mlflow_tracking_uri),
-        object_store::variable("MLFLOW_RUN_ID", run_id),
+        literal::variable("AIOPS_TRAINER", trainer),
+        literal::variable("MLFLOW_TRACKING_URI", &configuration.mlflow_tracking_uri),
+        literal::variable("MLFLOW_RUN_ID", run_id),
     ];
     Container {
         name: CONTAINER.into(),
@@ -97,4 +97,29 @@ pub fn model_version(registration: &ValidatedRegistration, validated: &Validated
     version.metadata.namespace = Some(validated.namespace.clone());
     version.metadata.labels = Some([(labels::EXPERIMENT.to_owned(), validated.name.clone())].into());
     version
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::validate::tests::{experiment, sample};
+    use super::super::validate::validate;
+    use super::*;
+    use crate::build::literal::tests::expanded;
+    use crate::configuration::ObjectStore;
+    use crate::configuration::tests::configuration;
+
+    #[test]
+    fn a_column_with_a_dollar_sign_reaches_the_trainer_as_it_is() {
+        let mut spec = sample();
+        spec["trainer"]["dataset"] =
+            serde_json::json!({"uri": "s3://datasets/$(AWS_SECRET_ACCESS_KEY).csv", "target": "price$$"});
+        let validated = validate(&experiment(spec)).unwrap();
+        let job = job(&validated, "run", &configuration(ObjectStore::default()));
+        let pod = job.spec.unwrap().template.spec.unwrap();
+        let trainer = pod.containers[0].env.as_ref().unwrap()[0].value.clone();
+        assert_eq!(
+            expanded(&trainer.unwrap()),
+            serde_json::to_string(&validated.trainer).unwrap()
+        );
+    }
 }

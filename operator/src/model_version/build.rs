@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::progress::Registered;
 use super::validate::{ValidatedModelVersion, job_name};
-use crate::build::{job, labels, object_store, security};
+use crate::build::{job, labels, literal, object_store, security};
 use crate::configuration::Configuration;
 
 const DEADLINE_SECONDS: i64 = 1800;
@@ -74,7 +74,7 @@ fn convert(registered: &Registered, configuration: &Configuration) -> Option<Con
         "--output",
         FOLDER,
     ];
-    let variables = vec![object_store::variable(
+    let variables = vec![literal::variable(
         "MLFLOW_TRACKING_URI",
         &configuration.mlflow_tracking_uri,
     )];
@@ -128,7 +128,7 @@ fn container(
         name: name.into(),
         image: Some(image.into()),
         image_pull_policy: Some(configuration.image_pull_policy.clone()),
-        args: Some(arguments.iter().map(|argument| (*argument).to_owned()).collect()),
+        args: Some(literal::arguments(arguments)),
         env: Some(variables),
         resources: Some(resources()),
         security_context: Some(security::container()),
@@ -149,5 +149,31 @@ fn resources() -> ResourceRequirements {
         requests: Some(quantities(&[("cpu", "200m"), ("memory", "512Mi")])),
         limits: Some(quantities(&[("memory", "2Gi")])),
         claims: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aiops_crds::MlflowVersionReference;
+
+    use super::super::validate::tests::version;
+    use super::super::validate::validate;
+    use super::*;
+    use crate::build::literal::tests::expanded;
+    use crate::configuration::ObjectStore;
+    use crate::configuration::tests::configuration;
+
+    #[test]
+    fn a_uri_that_names_a_variable_reaches_the_publisher_as_it_is() {
+        let uri = "s3://datasets/$(AWS_SECRET_ACCESS_KEY).onnx";
+        let validated = validate(&version(serde_json::json!({"source": {"uri": uri}})));
+        let registered = Registered {
+            version: "1".into(),
+            reference: MlflowVersionReference::default(),
+        };
+        let job = job(&validated, &registered, &configuration(ObjectStore::default()));
+        let pod = job.spec.unwrap().template.spec.unwrap();
+        let arguments = pod.containers[0].args.as_ref().unwrap();
+        assert_eq!(expanded(&arguments[2]), uri);
     }
 }

@@ -11,18 +11,7 @@ use super::super::validate::tests::{service, spec};
 use super::super::validate::validate;
 use super::*;
 use crate::configuration::ObjectStore;
-
-fn configuration(object_store: ObjectStore) -> Configuration {
-    Configuration {
-        mlflow_tracking_uri: "http://mlflow:5000".into(),
-        models_bucket: "models".into(),
-        trainer_image: "registry.example/aiops/trainer:1.0.0".into(),
-        inference_pod_image: "registry.example/aiops/inference-pod:1.0.0".into(),
-        image_pull_policy: "IfNotPresent".into(),
-        workload_secret: "aiops-object-store".into(),
-        object_store,
-    }
-}
+use crate::configuration::tests::configuration;
 
 fn minio() -> ObjectStore {
     ObjectStore {
