@@ -6,7 +6,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
 
 use super::Versions;
-use super::stage::{Rival, holder_above};
+use super::stage::Rival;
 use super::validate::{ValidatedModelVersion, job_name};
 use crate::framework::context::Context;
 use crate::framework::error::{DuringAction as _, Error};
@@ -23,18 +23,27 @@ pub async fn job(validated: &ValidatedModelVersion, context: &Context) -> Result
     .await
 }
 
-/// The other versions of the same model in the same namespace.
-pub fn peers(store: &Versions, version: &ModelVersion) -> Vec<ModelVersion> {
+/// The other versions of the same model in the same namespace, those that are being deleted among them.
+pub fn others(store: &Versions, version: &ModelVersion) -> Vec<ModelVersion> {
     let guards = store.state();
     let readable = guards.iter().filter_map(|guard| guard.0.as_ref().ok());
     // Only what is meant is copied: the store has the versions of all namespaces.
     readable
-        .filter(|peer| {
-            peer.metadata.namespace == version.metadata.namespace
-                && peer.metadata.name != version.metadata.name
-                && is_peer(peer, &version.spec.model)
+        .filter(|other| {
+            other.metadata.namespace == version.metadata.namespace
+                && other.metadata.name != version.metadata.name
+                && other.spec.model == version.spec.model
         })
         .cloned()
+        .collect()
+}
+
+/// The rivals of a version among the others of its model.
+pub fn rivals(others: &[ModelVersion]) -> Vec<Rival> {
+    others
+        .iter()
+        .filter(|other| other.metadata.deletion_timestamp.is_none())
+        .filter_map(Rival::of)
         .collect()
 }
 
@@ -43,8 +52,8 @@ pub fn references_to_peers(
     store: &Versions,
     changed: &DeserializeGuard<ModelVersion>,
 ) -> Vec<ObjectRef<DeserializeGuard<ModelVersion>>> {
-    let peers = changed.0.as_ref().map(|version| peers(store, version));
-    peers
+    let others = changed.0.as_ref().map(|version| others(store, version));
+    others
         .iter()
         .flatten()
         .map(|peer| {
@@ -57,19 +66,18 @@ fn is_peer(version: &ModelVersion, model: &str) -> bool {
     version.spec.model == model && version.metadata.deletion_timestamp.is_none()
 }
 
-/// The rivals, with the one that holds Production instead of `version` as the API server has it. The store is fed by another
-/// watch than the one that told of a change: without this, a version could go on waiting for a holder that is gone.
-pub async fn with_confirmed_holder(
+/// The rivals, with those that `unconfirmed` names as the API server has them. The store is fed by another watch than the one
+/// that told of a change: without this, a version could go on waiting for a holder that is gone.
+pub async fn confirmed(
     mut rivals: Vec<Rival>,
-    version: u64,
+    unconfirmed: impl Fn(&[Rival]) -> Option<&Rival>,
     validated: &ValidatedModelVersion,
     client: &kube::Client,
 ) -> Result<Vec<Rival>, Error> {
     let namespace = &validated.namespace;
     let api: Api<DeserializeGuard<ModelVersion>> = Api::namespaced(client.clone(), namespace);
     // Each round confirms one rival or leaves it out.
-    while let Some(holder) = holder_above(version, &rivals).filter(|holder| !holder.confirmed) {
-        let name = holder.name.clone();
+    while let Some(name) = unconfirmed(&rivals).map(|rival| rival.name.clone()) {
         let live = api
             .get_opt(&name)
             .await
@@ -110,6 +118,7 @@ mod tests {
     use axum::routing::get;
     use axum::{Json, Router};
 
+    use super::super::stage::{holder_above, unconfirmed_holder};
     use super::*;
 
     /// An API server that has `forest-2`, in Production and approved, and nothing else.
@@ -165,14 +174,20 @@ mod tests {
         };
         let client = api_server().await;
         let rivals = vec![remembered(2), remembered(3)];
-        let confirmed = with_confirmed_holder(rivals, 1, &validated, &client)
+        let confirm = async |rivals: Vec<Rival>| {
+            confirmed(
+                rivals,
+                |rivals| unconfirmed_holder(1, rivals),
+                &validated,
+                &client,
+            )
             .await
-            .unwrap();
-        let holder = holder_above(1, &confirmed).unwrap();
+            .unwrap()
+        };
+        let both = confirm(rivals).await;
+        let holder = holder_above(1, &both).unwrap();
         assert_eq!((holder.version, holder.stage), (2, Stage::Production));
-        let gone = with_confirmed_holder(vec![remembered(3)], 1, &validated, &client)
-            .await
-            .unwrap();
+        let gone = confirm(vec![remembered(3)]).await;
         assert!(gone.is_empty());
     }
 }

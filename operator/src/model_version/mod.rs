@@ -1,4 +1,5 @@
-//! The ModelVersion controller: dereference, validate, register, publish, decide the stage, mirror it, write status.
+//! The ModelVersion controller: dereference, validate, register, publish, decide the stage, show it in MLflow, write
+//! status.
 
 mod build;
 mod cleanup;
@@ -15,7 +16,7 @@ mod validate;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aiops_crds::{Experiment, ModelVersion, ModelVersionStatus};
+use aiops_crds::{Experiment, ModelVersion, ModelVersionReason as Reason, ModelVersionStatus};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
@@ -25,7 +26,7 @@ use kube::runtime::reflector::Store;
 use kube::runtime::{Controller, watcher};
 use tokio_util::sync::CancellationToken;
 
-use self::progress::{Progress, Publication};
+use self::progress::{Mirror, Progress, Publication};
 use self::validate::ValidatedModelVersion;
 use crate::build::labels;
 use crate::framework::apply::Applier;
@@ -37,6 +38,8 @@ use crate::framework::error::{Error, RESYNC};
 pub const FIELD_MANAGER: &str = "aiops-model-version";
 /// How soon a running publication is looked at again: a pod that cannot start changes nothing on its Job.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How soon MLflow is asked again for what nobody tells of: a run that ends, a version that is registered, its own return.
+const LOOK_AGAIN_AT_MLFLOW: Duration = Duration::from_secs(20);
 
 type Versions = Store<DeserializeGuard<ModelVersion>>;
 
@@ -90,14 +93,11 @@ async fn reconcile(
     }
     let mut progress = Progress::from_status(version.status.as_ref());
     let validated = validate::validate(&version);
-    let peers = dereference::peers(&store, &version);
-    let result = advance(&version, &validated, &peers, &context, &mut progress).await; // network
+    let others = dereference::others(&store, &version);
+    let result = advance(&version, &validated, &others, &context, &mut progress).await; // network
     let status = status::status(&version, &progress, result.as_ref().err(), Timestamp::now());
     write_status(&version, &status, &context).await?; // network
-    result.map(|()| match progress.publication {
-        Some(Publication::Active { .. }) => Action::requeue(LOOK_AGAIN),
-        _ => Action::requeue(RESYNC),
-    })
+    result.map(|()| Action::requeue(look_again_after(&validated, &progress)))
 }
 
 async fn write_status(
@@ -112,7 +112,7 @@ async fn write_status(
 async fn advance(
     version: &ModelVersion,
     validated: &ValidatedModelVersion,
-    peers: &[ModelVersion],
+    others: &[ModelVersion],
     context: &Context,
     progress: &mut Progress,
 ) -> Result<(), Error> {
@@ -150,17 +150,100 @@ async fn advance(
         return Ok(());
     };
 
-    let rivals = peers.iter().filter_map(stage::Rival::of).collect();
-    let rivals =
-        dereference::with_confirmed_holder(rivals, registered.number(), validated, &context.client).await?;
-    let decision = stage::decide(
+    let number = registered.number();
+    let (client, rivals) = (&context.client, dereference::rivals(others));
+    let rivals = dereference::confirmed(
+        rivals,
+        |rivals| stage::unconfirmed_holder(number, rivals),
         validated,
-        &published.digest,
-        registered.number(),
-        progress.stage,
-        &rivals,
-    );
-    mirror::mirror(&registered, published, decision.stage, &rivals, context).await?;
+        client,
+    )
+    .await?; // network
+    let decision = stage::decide(validated, &published.digest, number, progress.stage, &rivals);
+    let decided = decision.stage;
     progress.decision = Some(decision);
+
+    // The object holds the truth. MLflow is told once status does, and that it does brings this version here again: an MLflow
+    // that is away holds up neither a promotion nor a roll-back.
+    if version.status.as_ref().and_then(|status| status.stage) == Some(decided) {
+        let rivals = dereference::confirmed(
+            rivals,
+            |rivals| mirror::unconfirmed_in_the_way(decided, number, rivals),
+            validated,
+            client,
+        )
+        .await?; // network
+        let shown = mirror::mirror(&registered, published, decided, &rivals, &context.mlflow).await; // network
+        progress.mirror = Some(shown);
+    }
     Ok(())
+}
+
+/// How soon to look again at a version of which nothing that is watched changes before.
+fn look_again_after(validated: &ValidatedModelVersion, progress: &Progress) -> Duration {
+    let waits_for_mlflow = match &progress.source_problem {
+        Some(problem) => problem.reason == Reason::SourceNotReady && validated.source.experiment.is_none(),
+        None => matches!(
+            progress.mirror,
+            Some(Mirror::Behind {
+                reason: Reason::MLflowUnavailable,
+                ..
+            })
+        ),
+    };
+    match progress.publication {
+        Some(Publication::Active { .. }) => LOOK_AGAIN,
+        _ if waits_for_mlflow => LOOK_AGAIN_AT_MLFLOW,
+        _ => RESYNC,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::progress::SourceProblem;
+    use super::validate::tests::version;
+    use super::*;
+
+    #[test]
+    fn what_only_mlflow_can_tell_is_asked_for_soon() {
+        let after = |source: serde_json::Value, reason: Reason| {
+            let progress = Progress {
+                source_problem: Some(SourceProblem {
+                    reason,
+                    message: String::new(),
+                }),
+                ..Progress::default()
+            };
+            let validated = validate::validate(&version(json!({"source": source})));
+            look_again_after(&validated, &progress)
+        };
+        for source in [json!({"mlflowRun": "a"}), json!({"mlflowVersion": "1"})] {
+            assert!(after(source.clone(), Reason::SourceNotReady) <= Duration::from_secs(30));
+            assert_eq!(after(source, Reason::SourceFailed), RESYNC);
+        }
+        assert_eq!(
+            after(json!({"experiment": "a"}), Reason::SourceNotReady),
+            RESYNC,
+            "watched"
+        );
+    }
+
+    #[test]
+    fn an_mlflow_that_is_away_is_told_the_stage_when_it_returns() {
+        let after = |mirror: Mirror| {
+            let progress = Progress {
+                mirror: Some(mirror),
+                ..Progress::default()
+            };
+            look_again_after(&validate::validate(&version(json!({}))), &progress)
+        };
+        let behind = Mirror::Behind {
+            reason: Reason::MLflowUnavailable,
+            message: String::new(),
+        };
+        assert!(after(behind) <= Duration::from_secs(30));
+        assert_eq!(after(Mirror::Gone), RESYNC);
+    }
 }

@@ -16,8 +16,26 @@ pub struct Progress {
     pub publication: Option<Publication>,
     /// The stage before this reconcile.
     pub stage: Stage,
-    /// The stage that was decided on and mirrored.
+    /// The stage that was decided on. It holds whatever MLflow says.
     pub decision: Option<Decision>,
+    /// What MLflow shows of that, once status has it.
+    pub mirror: Option<Mirror>,
+}
+
+/// What MLflow shows of a version's stage.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Mirror {
+    /// All of it.
+    Shown,
+    /// Nothing: somebody deleted the version there.
+    Gone,
+    /// Not all of it yet.
+    Behind {
+        /// `MLflowUnavailable`, which is tried again soon, or `MLflowRefused`.
+        reason: ModelVersionReason,
+        /// For people.
+        message: String,
+    },
 }
 
 /// Why a source cannot be registered.

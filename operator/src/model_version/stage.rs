@@ -48,6 +48,11 @@ pub fn holder_above(version: u64, rivals: &[Rival]) -> Option<&Rival> {
         .max_by_key(|rival| rival.version)
 }
 
+/// That rival, where only a store that may lag behind says so.
+pub fn unconfirmed_holder(version: u64, rivals: &[Rival]) -> Option<&Rival> {
+    holder_above(version, rivals).filter(|holder| !holder.confirmed)
+}
+
 /// The stage that a version gets, and why.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Decision {
