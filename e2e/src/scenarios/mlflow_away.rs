@@ -16,9 +16,6 @@ const ROUNDS: u32 = 3000;
 
 pub async fn run(context: &Context) -> Result<Ended> {
     let uri = context.upload_onnx("late", &[]).await?;
-    let mut training = specs::long_training(ROUNDS);
-    training["register"] = json!({"model": "tumour"});
-    context.create::<Experiment>("at-work", training).await?;
     let known = context.upload_onnx("known", &[]).await?;
     context
         .create::<ModelVersion>("known-1", specs::onnx_version("known", &known))
@@ -26,6 +23,9 @@ pub async fn run(context: &Context) -> Result<Ended> {
     context
         .until_ready::<ModelVersion>("known-1", "StageReached", JOB)
         .await?;
+    let mut training = specs::long_training(ROUNDS);
+    training["register"] = json!({"model": "tumour"});
+    context.create::<Experiment>("at-work", training).await?;
     until_trainer_runs(context, "at-work").await?;
 
     context

@@ -27,6 +27,7 @@ use kube::runtime::{Controller, watcher};
 use tokio_util::sync::CancellationToken;
 
 use self::progress::{Mirror, Progress, Publication};
+use self::registration::RegistryLocks;
 use self::validate::ValidatedModelVersion;
 use crate::build::labels;
 use crate::framework::apply::Applier;
@@ -42,6 +43,18 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 const LOOK_AGAIN_AT_MLFLOW: Duration = Duration::from_secs(20);
 
 type Versions = Store<DeserializeGuard<ModelVersion>>;
+
+/// What the reconciles of all versions share.
+struct Shared {
+    versions: Versions,
+    registry: RegistryLocks,
+}
+
+impl Shared {
+    fn others(&self, version: &ModelVersion) -> Vec<ModelVersion> {
+        dereference::others(&self.versions, version)
+    }
+}
 
 /// Runs the controller until `shutdown`.
 pub async fn control(context: Arc<Context>, concurrency: u16, shutdown: CancellationToken) {
@@ -64,7 +77,11 @@ pub async fn control(context: Arc<Context>, concurrency: u16, shutdown: Cancella
             watcher::Config::default(),
             move |version| dereference::references_to_peers(&of_model, &version),
         );
-    let reconcile = move |version, context| reconcile(version, context, store.clone());
+    let shared = Arc::new(Shared {
+        versions: store,
+        registry: RegistryLocks::default(),
+    });
+    let reconcile = move |version, context| reconcile(version, context, shared.clone());
     drive(
         controller,
         Settings {
@@ -81,10 +98,10 @@ pub async fn control(context: Arc<Context>, concurrency: u16, shutdown: Cancella
 async fn reconcile(
     version: Arc<ModelVersion>,
     context: Arc<Context>,
-    store: Versions,
+    shared: Arc<Shared>,
 ) -> Result<Action, Error> {
     if version.metadata.deletion_timestamp.is_some() {
-        let result = cleanup::remove(&version, &context).await; // network
+        let result = cleanup::remove(&version, &context, &shared.registry).await; // network
         if let Err(error) = &result {
             let status = status::held_up(&version, error, Timestamp::now());
             write_status(&version, &status, &context).await?; // network
@@ -93,8 +110,7 @@ async fn reconcile(
     }
     let mut progress = Progress::from_status(version.status.as_ref());
     let validated = validate::validate(&version);
-    let others = dereference::others(&store, &version);
-    let result = advance(&version, &validated, &others, &context, &mut progress).await; // network
+    let result = advance(&version, &validated, &shared, &context, &mut progress).await; // network
     let status = status::status(&version, &progress, result.as_ref().err(), Timestamp::now());
     write_status(&version, &status, &context).await?; // network
     result.map(|()| Action::requeue(look_again_after(&validated, &progress)))
@@ -112,7 +128,7 @@ async fn write_status(
 async fn advance(
     version: &ModelVersion,
     validated: &ValidatedModelVersion,
-    others: &[ModelVersion],
+    shared: &Shared,
     context: &Context,
     progress: &mut Progress,
 ) -> Result<(), Error> {
@@ -121,7 +137,13 @@ async fn advance(
     if progress.registered.is_none() {
         match source::resolve(validated, context).await? {
             Ok(origin) => {
-                progress.registered = Some(registration::ensure(validated, &origin, context).await?);
+                if let Some(taken) = registration::refuse_taken(version, &origin, &shared.others(version)) {
+                    progress.source_problem = Some(taken);
+                    return Ok(());
+                }
+                let registered =
+                    registration::ensure(validated, &origin, &context.mlflow, &shared.registry).await?;
+                progress.registered = Some(registered);
             }
             Err(not_ready) => {
                 progress.source_problem = Some(not_ready);
@@ -151,7 +173,7 @@ async fn advance(
     };
 
     let number = registered.number();
-    let (client, rivals) = (&context.client, dereference::rivals(others));
+    let (client, rivals) = (&context.client, dereference::rivals(&shared.others(version)));
     let rivals = dereference::confirmed(
         rivals,
         |rivals| stage::unconfirmed_holder(number, rivals),
