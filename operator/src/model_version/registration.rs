@@ -203,10 +203,17 @@ mod tests {
         );
     }
 
-    /// How many versions the one registered model has; `None` where there is no such model.
-    type Registry = Arc<StdMutex<Option<u32>>>;
+    /// What a registry with one model has.
+    #[derive(Default)]
+    struct Stored {
+        /// How many versions; `None` where the model itself is gone.
+        versions: Option<u32>,
+        searches: u32,
+    }
 
-    /// An MLflow that looks long for versions.
+    type Registry = Arc<StdMutex<Stored>>;
+
+    /// An MLflow whose first answer to the question for versions takes long on its way.
     async fn mlflow(registry: Registry) -> Client {
         let missing = || {
             let body = json!({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "none"});
@@ -215,10 +222,18 @@ mod tests {
         let model = json!({"registered_model": {"name": "team.tumour"}});
         let created = model.clone();
         let search = async |State(registry): State<Registry>| {
-            let count = registry.lock().unwrap().unwrap_or_default();
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            let (count, searches) = {
+                let mut stored = registry.lock().unwrap();
+                stored.searches += 1;
+                (stored.versions.unwrap_or_default(), stored.searches)
+            };
+            if searches == 1 {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
             let versions: Vec<Value> = (0..count)
-                .map(|_| json!({"name": "team.tumour", "version": "1", "tags": [{"key": "aiops.dev/uid", "value": "u-1"}]}))
+                .map(|_| {
+                    json!({"name": "team.tumour", "version": "1", "tags": [{"key": "aiops.dev/uid", "value": "u-1"}]})
+                })
                 .collect();
             Json(json!({"model_versions": versions}))
         };
@@ -226,7 +241,7 @@ mod tests {
             .route(
                 "/api/2.0/mlflow/registered-models/get",
                 get(
-                    async move |State(registry): State<Registry>| match *registry.lock().unwrap() {
+                    async move |State(registry): State<Registry>| match registry.lock().unwrap().versions {
                         Some(_) => Ok(Json(model)),
                         None => Err(missing()),
                     },
@@ -235,21 +250,21 @@ mod tests {
             .route(
                 "/api/2.0/mlflow/registered-models/create",
                 post(async |State(registry): State<Registry>| {
-                    *registry.lock().unwrap() = Some(0);
+                    registry.lock().unwrap().versions = Some(0);
                     Json(created)
                 }),
             )
             .route(
                 "/api/2.0/mlflow/registered-models/delete",
                 delete(async |State(registry): State<Registry>| {
-                    *registry.lock().unwrap() = None;
+                    registry.lock().unwrap().versions = None;
                     Json(json!({}))
                 }),
             )
             .route(
                 "/api/2.0/mlflow/model-versions/create",
                 post(async |State(registry): State<Registry>| {
-                    *registry.lock().unwrap() = Some(1);
+                    registry.lock().unwrap().versions = Some(1);
                     Json(json!({"model_version": {"name": "team.tumour", "version": "1"}}))
                 }),
             )
@@ -268,7 +283,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_version_that_is_registered_while_the_models_last_one_goes_stays() {
-        let registry: Registry = Arc::new(StdMutex::new(Some(0)));
+        let registry = Registry::default();
+        registry.lock().unwrap().versions = Some(0);
         let (client, locks) = (mlflow(registry.clone()).await, RegistryLocks::default());
         let validated = validate(&samples::version(
             json!({"source": {"uri": "s3://datasets/m.onnx"}}),
@@ -285,6 +301,6 @@ mod tests {
         let (removed, registered) = tokio::join!(removal, registration);
         removed.unwrap();
         registered.unwrap();
-        assert_eq!(*registry.lock().unwrap(), Some(1));
+        assert_eq!(registry.lock().unwrap().versions, Some(1));
     }
 }
