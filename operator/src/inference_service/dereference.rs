@@ -93,6 +93,45 @@ async fn pods(validated: &ValidatedInferenceService, context: &Context) -> Resul
         .await
         .during(|| format!("list the pods of Deployment {namespace}/{name}"))?
         .items;
+    pods.retain(|pod| is_of(pod, &name));
     pods.sort_by(|left, right| left.metadata.name.cmp(&right.metadata.name));
     Ok(pods)
+}
+
+/// Whether the Deployment made the pod, by way of a ReplicaSet, which is named after the Deployment and the template. Anybody who
+/// may create pods can give one our labels; it would be asked what it serves, and believed.
+fn is_of(pod: &Pod, deployment: &str) -> bool {
+    let labels = pod.metadata.labels.as_ref();
+    let Some(template) = labels.and_then(|labels| labels.get("pod-template-hash")) else {
+        return false;
+    };
+    let replica_set = format!("{deployment}-{template}");
+    let mut owners = pod.metadata.owner_references.iter().flatten();
+    owners.any(|owner| {
+        owner.controller == Some(true) && owner.kind == "ReplicaSet" && owner.name == replica_set
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_that_only_has_our_labels_is_not_ours() {
+        let pod = |labels: serde_json::Value, owners: serde_json::Value| -> Pod {
+            serde_json::from_value(json!({"metadata": {"labels": labels, "ownerReferences": owners}}))
+                .unwrap()
+        };
+        let owner = |kind: &str, name: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": "u", "controller": true}]);
+        let template = json!({"pod-template-hash": "6b7f"});
+        let ours = owner("ReplicaSet", "tumour-inference-6b7f");
+        assert!(is_of(&pod(template.clone(), ours.clone()), "tumour-inference"));
+        assert!(!is_of(&pod(template.clone(), ours.clone()), "wine-inference"));
+        assert!(!is_of(&pod(json!({}), ours), "tumour-inference"));
+        assert!(!is_of(&pod(template.clone(), json!(null)), "tumour-inference"));
+        let other_kind = owner("Job", "tumour-inference-6b7f");
+        assert!(!is_of(&pod(template, other_kind), "tumour-inference"));
+    }
 }

@@ -34,6 +34,7 @@ use kube::runtime::{Controller, watcher};
 use tokio_util::sync::CancellationToken;
 
 use self::monitoring::Monitoring;
+pub use self::observe::client as pod_client;
 use self::progress::{Progress, Served};
 use self::serving_plan::RenderedPlan;
 use self::validate::ValidatedInferenceService;
