@@ -1,10 +1,7 @@
 //! Builds the publish Job of a ModelVersion. Deterministic.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
-use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec, PodTemplateSpec, ResourceRequirements};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::progress::Registered;
@@ -130,25 +127,12 @@ fn container(
         image_pull_policy: Some(configuration.image_pull_policy.clone()),
         args: Some(literal::arguments(arguments)),
         env: Some(variables),
-        resources: Some(resources()),
+        resources: Some(configuration.publish_resources.clone()),
         security_context: Some(security::container()),
         // A crash that wrote no message is explained by the end of its log.
         termination_message_policy: Some("FallbackToLogsOnError".into()),
         volume_mounts: Some([mounts, object_store::mounts(configuration)].concat()),
         ..Container::default()
-    }
-}
-
-fn resources() -> ResourceRequirements {
-    let quantities = |list: &[(&str, &str)]| -> BTreeMap<String, Quantity> {
-        list.iter()
-            .map(|(name, text)| ((*name).to_owned(), Quantity((*text).to_owned())))
-            .collect()
-    };
-    ResourceRequirements {
-        requests: Some(quantities(&[("cpu", "200m"), ("memory", "512Mi")])),
-        limits: Some(quantities(&[("memory", "2Gi")])),
-        claims: None,
     }
 }
 
@@ -162,6 +146,28 @@ mod tests {
     use crate::build::literal::tests::expanded;
     use crate::configuration::ObjectStore;
     use crate::configuration::tests::configuration;
+
+    #[test]
+    fn both_containers_get_the_resources_of_the_installation() {
+        let mut configuration = configuration(ObjectStore::default());
+        configuration.publish_resources =
+            serde_json::from_value(serde_json::json!({"limits": {"memory": "8Gi"}})).unwrap();
+        let reference = serde_json::json!({"registeredModel": "team.tumour", "runId": "r", "modelId": "m-1"});
+        let registered = Registered {
+            version: "1".into(),
+            reference: serde_json::from_value(reference).unwrap(),
+        };
+        let job = job(
+            &validate(&version(serde_json::json!({}))),
+            &registered,
+            &configuration,
+        );
+        let pod = job.spec.unwrap().template.spec.unwrap();
+        let containers = pod.init_containers.unwrap().into_iter().chain(pod.containers);
+        let resources: Vec<_> = containers.map(|container| container.resources).collect();
+        let expected = Some(configuration.publish_resources);
+        assert_eq!(resources, [expected.clone(), expected]);
+    }
 
     #[test]
     fn a_uri_that_names_a_variable_reaches_the_publisher_as_it_is() {
