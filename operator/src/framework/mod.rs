@@ -12,4 +12,5 @@ pub mod metrics;
 pub mod observed_job;
 pub mod pod_trouble;
 pub mod status;
+pub mod unreadable;
 pub mod verdict;

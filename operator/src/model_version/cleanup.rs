@@ -8,9 +8,10 @@ use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams};
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt as _};
 
+use super::dereference;
+use super::progress::LOOK_AGAIN;
 use super::registration::RegistryLocks;
 use super::validate::{ValidatedModelVersion, validate};
-use super::{LOOK_AGAIN, dereference};
 use crate::framework::context::Context;
 use crate::framework::error::{DuringAction as _, Error};
 use crate::framework::finalizer;

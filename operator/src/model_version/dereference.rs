@@ -1,9 +1,9 @@
 //! Reads what a ModelVersion's state depends on inside the cluster.
 
 use aiops_crds::{Experiment, ModelVersion};
-use kube::core::DeserializeGuard;
+use kube::core::{ApiResource, DeserializeGuard, DynamicObject};
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, ResourceExt as _};
+use kube::{Api, Resource as _, ResourceExt as _};
 
 use super::Versions;
 use super::stage::Rival;
@@ -38,32 +38,60 @@ pub fn others(store: &Versions, version: &ModelVersion) -> Vec<ModelVersion> {
         .collect()
 }
 
-/// The rivals of a version among the others of its model.
-pub fn rivals(others: &[ModelVersion]) -> Vec<Rival> {
-    others
+/// The rivals of a version: among the others of its model, and among the objects that this operator cannot read.
+pub async fn rivals(
+    store: &Versions,
+    version: &ModelVersion,
+    client: &kube::Client,
+) -> Result<Vec<Rival>, Error> {
+    let namespace = version.metadata.namespace.as_deref().unwrap_or_default();
+    let mut rivals: Vec<Rival> = others(store, version)
         .iter()
         .filter(|other| other.metadata.deletion_timestamp.is_none())
         .filter_map(Rival::of)
-        .collect()
+        .collect();
+    for guard in store.state() {
+        if guard.0.is_err() && guard.namespace().as_deref() == Some(namespace) {
+            rivals.extend(live_rival(&guard.name_any(), namespace, &version.spec.model, client).await?);
+        }
+    }
+    Ok(rivals)
 }
 
-/// The other versions of the model of one that changed, as the controller's queue names them.
+async fn live_rival(
+    name: &str,
+    namespace: &str,
+    model: &str,
+    client: &kube::Client,
+) -> Result<Option<Rival>, Error> {
+    let resource = ApiResource::erase::<ModelVersion>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let live = api
+        .get_opt(name)
+        .await
+        .during(|| format!("read ModelVersion {namespace}/{name}"))?;
+    Ok(live.and_then(|live| Rival::of_live(&live, model)))
+}
+
+/// The other versions of the model of one that changed, as the controller's queue names them. Of one that cannot be read nobody
+/// knows the model: every version of its namespace is looked at.
 pub fn references_to_peers(
     store: &Versions,
     changed: &DeserializeGuard<ModelVersion>,
 ) -> Vec<ObjectRef<DeserializeGuard<ModelVersion>>> {
-    let others = changed.0.as_ref().map(|version| others(store, version));
-    others
-        .iter()
-        .flatten()
-        .map(|peer| {
-            ObjectRef::new(&peer.name_any()).within(peer.metadata.namespace.as_deref().unwrap_or_default())
-        })
+    let concerned = |other: &ModelVersion| {
+        other.metadata.namespace == changed.meta().namespace
+            && other.metadata.name != changed.meta().name
+            && changed
+                .0
+                .as_ref()
+                .map_or(true, |version| version.spec.model == other.spec.model)
+    };
+    let guards = store.state().into_iter();
+    guards
+        .filter(|guard| guard.0.as_ref().is_ok_and(concerned))
+        .map(|guard| ObjectRef::from_obj(guard.as_ref()))
         .collect()
-}
-
-fn is_peer(version: &ModelVersion, model: &str) -> bool {
-    version.spec.model == model && version.metadata.deletion_timestamp.is_none()
 }
 
 /// The rivals, with those that `unconfirmed` names as the API server has them. The store is fed by another watch than the one
@@ -74,22 +102,10 @@ pub async fn confirmed(
     validated: &ValidatedModelVersion,
     client: &kube::Client,
 ) -> Result<Vec<Rival>, Error> {
-    let namespace = &validated.namespace;
-    let api: Api<DeserializeGuard<ModelVersion>> = Api::namespaced(client.clone(), namespace);
     // Each round confirms one rival or leaves it out.
     while let Some(name) = unconfirmed(&rivals).map(|rival| rival.name.clone()) {
-        let live = api
-            .get_opt(&name)
-            .await
-            .during(|| format!("read ModelVersion {namespace}/{name}"))?
-            .and_then(|guard| guard.0.ok())
-            .filter(|live| is_peer(live, &validated.model))
-            .and_then(|live| Rival::of(&live));
         rivals.retain(|rival| rival.name != name);
-        rivals.extend(live.map(|live| Rival {
-            confirmed: true,
-            ..live
-        }));
+        rivals.extend(live_rival(&name, &validated.namespace, &validated.model, client).await?);
     }
     Ok(rivals)
 }

@@ -14,9 +14,8 @@ mod status;
 mod validate;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use aiops_crds::{Experiment, ModelVersion, ModelVersionReason as Reason, ModelVersionStatus};
+use aiops_crds::{Experiment, ModelVersion, ModelVersionStatus};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
@@ -26,34 +25,23 @@ use kube::runtime::reflector::Store;
 use kube::runtime::{Controller, watcher};
 use tokio_util::sync::CancellationToken;
 
-use self::progress::{Mirror, Progress, Publication};
+use self::progress::{Progress, Publication};
 use self::registration::RegistryLocks;
 use self::validate::ValidatedModelVersion;
 use crate::build::labels;
 use crate::framework::apply::Applier;
 use crate::framework::context::Context;
 use crate::framework::controller::{Settings, drive};
-use crate::framework::error::{Error, RESYNC};
+use crate::framework::error::Error;
 
 /// The field manager of this controller.
 pub const FIELD_MANAGER: &str = "aiops-model-version";
-/// How soon a running publication is looked at again: a pod that cannot start changes nothing on its Job.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// How soon MLflow is asked again for what nobody tells of: a run that ends, a version that is registered, its own return.
-const LOOK_AGAIN_AT_MLFLOW: Duration = Duration::from_secs(20);
-
 type Versions = Store<DeserializeGuard<ModelVersion>>;
 
 /// What the reconciles of all versions share.
 struct Shared {
     versions: Versions,
     registry: RegistryLocks,
-}
-
-impl Shared {
-    fn others(&self, version: &ModelVersion) -> Vec<ModelVersion> {
-        dereference::others(&self.versions, version)
-    }
 }
 
 /// Runs the controller until `shutdown`.
@@ -113,7 +101,7 @@ async fn reconcile(
     let result = advance(&version, &validated, &shared, &context, &mut progress).await; // network
     let status = status::status(&version, &progress, result.as_ref().err(), Timestamp::now());
     write_status(&version, &status, &context).await?; // network
-    result.map(|()| Action::requeue(look_again_after(&validated, &progress)))
+    result.map(|()| Action::requeue(progress.look_again_after(&validated)))
 }
 
 async fn write_status(
@@ -137,7 +125,8 @@ async fn advance(
     if progress.registered.is_none() {
         match source::resolve(validated, context).await? {
             Ok(origin) => {
-                if let Some(taken) = registration::refuse_taken(version, &origin, &shared.others(version)) {
+                let others = dereference::others(&shared.versions, version);
+                if let Some(taken) = registration::refuse_taken(version, &origin, &others) {
                     progress.source_problem = Some(taken);
                     return Ok(());
                 }
@@ -173,7 +162,8 @@ async fn advance(
     };
 
     let number = registered.number();
-    let (client, rivals) = (&context.client, dereference::rivals(&shared.others(version)));
+    let client = &context.client;
+    let rivals = dereference::rivals(&shared.versions, version, client).await?; // network where one cannot be read
     let rivals = dereference::confirmed(
         rivals,
         |rivals| stage::unconfirmed_holder(number, rivals),
@@ -199,73 +189,4 @@ async fn advance(
         progress.mirror = Some(shown);
     }
     Ok(())
-}
-
-/// How soon to look again at a version of which nothing that is watched changes before.
-fn look_again_after(validated: &ValidatedModelVersion, progress: &Progress) -> Duration {
-    let waits_for_mlflow = match &progress.source_problem {
-        Some(problem) => problem.reason == Reason::SourceNotReady && validated.source.experiment.is_none(),
-        None => matches!(
-            progress.mirror,
-            Some(Mirror::Behind {
-                reason: Reason::MLflowUnavailable,
-                ..
-            })
-        ),
-    };
-    match progress.publication {
-        Some(Publication::Active { .. }) => LOOK_AGAIN,
-        _ if waits_for_mlflow => LOOK_AGAIN_AT_MLFLOW,
-        _ => RESYNC,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::progress::SourceProblem;
-    use super::validate::tests::version;
-    use super::*;
-
-    #[test]
-    fn what_only_mlflow_can_tell_is_asked_for_soon() {
-        let after = |source: serde_json::Value, reason: Reason| {
-            let progress = Progress {
-                source_problem: Some(SourceProblem {
-                    reason,
-                    message: String::new(),
-                }),
-                ..Progress::default()
-            };
-            let validated = validate::validate(&version(json!({"source": source})));
-            look_again_after(&validated, &progress)
-        };
-        for source in [json!({"mlflowRun": "a"}), json!({"mlflowVersion": "1"})] {
-            assert!(after(source.clone(), Reason::SourceNotReady) <= Duration::from_secs(30));
-            assert_eq!(after(source, Reason::SourceFailed), RESYNC);
-        }
-        assert_eq!(
-            after(json!({"experiment": "a"}), Reason::SourceNotReady),
-            RESYNC,
-            "watched"
-        );
-    }
-
-    #[test]
-    fn an_mlflow_that_is_away_is_told_the_stage_when_it_returns() {
-        let after = |mirror: Mirror| {
-            let progress = Progress {
-                mirror: Some(mirror),
-                ..Progress::default()
-            };
-            look_again_after(&validate::validate(&version(json!({}))), &progress)
-        };
-        let behind = Mirror::Behind {
-            reason: Reason::MLflowUnavailable,
-            message: String::new(),
-        };
-        assert!(after(behind) <= Duration::from_secs(30));
-        assert_eq!(after(Mirror::Gone), RESYNC);
-    }
 }
