@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use k8s_openapi::api::core::v1::ResourceRequirements;
+use serde_json::Value;
 
 /// Runs the life of machine-learning models on Kubernetes.
 #[derive(Debug, Parser)]
@@ -72,7 +73,22 @@ const PUBLISH_RESOURCES: &str =
     r#"{"requests": {"cpu": "200m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}"#;
 
 fn resources(text: &str) -> Result<ResourceRequirements, String> {
-    serde_json::from_str(text).map_err(|error| format!("{error}: write such as {PUBLISH_RESOURCES}"))
+    let parsed = serde_json::from_str(text).map(quantities_as_text);
+    parsed
+        .and_then(serde_json::from_value)
+        .map_err(|error| format!("{error}: write such as {PUBLISH_RESOURCES}"))
+}
+
+/// YAML makes a number of `cpu: 1`, and Kubernetes' own types take text only.
+fn quantities_as_text(value: Value) -> Value {
+    match value {
+        Value::Number(number) => Value::String(number.to_string()),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(name, field)| (name, quantities_as_text(field)))
+            .collect(),
+        other => other,
+    }
 }
 
 /// Options of `create-buckets`.
@@ -114,6 +130,8 @@ mod tests {
         assert_eq!(memory(publish_resources(&[]).unwrap()), "2Gi");
         let given = publish_resources(&[r#"--publish-resources={"limits": {"memory": "8Gi"}}"#]).unwrap();
         assert_eq!(memory(given), "8Gi");
+        let cpu = publish_resources(&[r#"--publish-resources={"limits": {"cpu": 1.5}}"#]).unwrap();
+        assert_eq!(cpu.limits.unwrap()["cpu"].0, "1.5");
         let error = publish_resources(&["--publish-resources=8Gi"]).unwrap_err();
         assert!(error.contains(r#"write such as {"requests""#), "{error}");
     }
