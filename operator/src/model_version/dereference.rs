@@ -98,12 +98,12 @@ pub fn references_to_peers(
 /// that told of a change: without this, a version could go on waiting for a holder that is gone.
 pub async fn confirmed(
     mut rivals: Vec<Rival>,
-    unconfirmed: impl Fn(&[Rival]) -> Option<&Rival>,
+    unconfirmed: impl Fn(&[Rival]) -> Option<String>,
     validated: &ValidatedModelVersion,
     client: &kube::Client,
 ) -> Result<Vec<Rival>, Error> {
     // Each round confirms one rival or leaves it out.
-    while let Some(name) = unconfirmed(&rivals).map(|rival| rival.name.clone()) {
+    while let Some(name) = unconfirmed(&rivals) {
         rivals.retain(|rival| rival.name != name);
         rivals.extend(live_rival(&name, &validated.namespace, &validated.model, client).await?);
     }
@@ -193,7 +193,7 @@ mod tests {
         let confirm = async |rivals: Vec<Rival>| {
             confirmed(
                 rivals,
-                |rivals| unconfirmed_holder(1, rivals),
+                |rivals| unconfirmed_holder(1, rivals).map(Rival::name),
                 &validated,
                 &client,
             )

@@ -15,7 +15,7 @@ mod validate;
 
 use std::sync::Arc;
 
-use aiops_crds::{Experiment, ModelVersion, ModelVersionStatus};
+use aiops_crds::{Experiment, ModelVersion, ModelVersionStatus, PublishedModel};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
@@ -25,8 +25,9 @@ use kube::runtime::reflector::Store;
 use kube::runtime::{Controller, watcher};
 use tokio_util::sync::CancellationToken;
 
-use self::progress::{Progress, Publication};
+use self::progress::{Progress, Publication, Registered};
 use self::registration::RegistryLocks;
+use self::stage::Rival;
 use self::validate::ValidatedModelVersion;
 use crate::build::labels;
 use crate::framework::apply::Applier;
@@ -36,6 +37,7 @@ use crate::framework::error::Error;
 
 /// The field manager of this controller.
 pub const FIELD_MANAGER: &str = "aiops-model-version";
+
 type Versions = Store<DeserializeGuard<ModelVersion>>;
 
 /// What the reconciles of all versions share.
@@ -120,73 +122,91 @@ async fn advance(
     context: &Context,
     progress: &mut Progress,
 ) -> Result<(), Error> {
-    cleanup::follow_policy(version, validated.deletion_policy, context).await?;
-
+    cleanup::follow_policy(version, validated.deletion_policy, context).await?; // network
     if progress.registered.is_none() {
-        match source::resolve(validated, context).await? {
-            Ok(origin) => {
-                let others = dereference::others(&shared.versions, version);
-                if let Some(taken) = registration::refuse_taken(version, &origin, &others) {
-                    progress.source_problem = Some(taken);
-                    return Ok(());
-                }
-                let registered =
-                    registration::ensure(validated, &origin, &context.mlflow, &shared.registry).await?;
-                progress.registered = Some(registered);
-            }
-            Err(not_ready) => {
-                progress.source_problem = Some(not_ready);
-                return Ok(());
-            }
-        }
+        register(version, validated, shared, context, progress).await?; // network
     }
     let Some(registered) = progress.registered.clone() else {
         return Ok(());
     };
-
     if !matches!(progress.publication, Some(Publication::Done(_))) {
-        let observed = dereference::job(validated, context).await?;
-        if observed.job.is_none() {
-            let job = build::job(validated, &registered, &context.configuration);
-            Applier::new(context, FIELD_MANAGER, version).apply(job).await?;
-        }
-        progress.publication = Some(publication::read(
-            &observed,
-            validated,
-            &registered,
-            &context.configuration,
-        ));
+        progress.publication = Some(publish(version, validated, &registered, context).await?); // network
     }
-    let Some(Publication::Done(published)) = &progress.publication else {
+    let Some(Publication::Done(published)) = progress.publication.clone() else {
         return Ok(());
     };
-
-    let number = registered.number();
-    let client = &context.client;
-    let rivals = dereference::rivals(&shared.versions, version, client).await?; // network where one cannot be read
-    let rivals = dereference::confirmed(
-        rivals,
-        |rivals| stage::unconfirmed_holder(number, rivals),
+    settle_stage(
+        version,
         validated,
-        client,
+        (&registered, &published),
+        shared,
+        context,
+        progress,
     )
-    .await?; // network
+    .await // network
+}
+
+/// Registers the source's model in MLflow, where the source has one that belongs to nobody else.
+async fn register(
+    version: &ModelVersion,
+    validated: &ValidatedModelVersion,
+    shared: &Shared,
+    context: &Context,
+    progress: &mut Progress,
+) -> Result<(), Error> {
+    let others = dereference::others(&shared.versions, version);
+    let origin = source::resolve(validated, context).await?; // network
+    let origin = origin.and_then(|origin| registration::refuse_taken(version, origin, &others));
+    match origin {
+        Ok(origin) => {
+            let registered = registration::ensure(validated, &origin, &context.mlflow, &shared.registry); // network
+            progress.registered = Some(registered.await?);
+        }
+        Err(problem) => progress.source_problem = Some(problem),
+    }
+    Ok(())
+}
+
+/// Creates the publish Job where there is none, and reads how it stands.
+async fn publish(
+    version: &ModelVersion,
+    validated: &ValidatedModelVersion,
+    registered: &Registered,
+    context: &Context,
+) -> Result<Publication, Error> {
+    let configuration = &context.configuration;
+    let observed = dereference::job(validated, context).await?;
+    if observed.job.is_none() {
+        let job = build::job(validated, registered, configuration);
+        Applier::new(context, FIELD_MANAGER, version).apply(job).await?;
+    }
+    Ok(publication::read(&observed, validated, registered, configuration))
+}
+
+/// Decides the stage, and shows it in MLflow once status has it. The object holds the truth: its status comes first, and that it is
+/// written brings the version here again, so that an MLflow that is away holds up neither a promotion nor a roll-back.
+async fn settle_stage(
+    version: &ModelVersion,
+    validated: &ValidatedModelVersion,
+    (registered, published): (&Registered, &PublishedModel),
+    shared: &Shared,
+    context: &Context,
+    progress: &mut Progress,
+) -> Result<(), Error> {
+    let (client, number) = (&context.client, registered.number());
+    let rivals = dereference::rivals(&shared.versions, version, client).await?; // network where one cannot be read
+    let holder = |rivals: &[Rival]| stage::unconfirmed_holder(number, rivals).map(Rival::name);
+    let rivals = dereference::confirmed(rivals, holder, validated, client).await?; // network
     let decision = stage::decide(validated, &published.digest, number, progress.stage, &rivals);
     let decided = decision.stage;
     progress.decision = Some(decision);
 
-    // The object holds the truth. MLflow is told once status does, and that it does brings this version here again: an MLflow
-    // that is away holds up neither a promotion nor a roll-back.
     if version.status.as_ref().and_then(|status| status.stage) == Some(decided) {
-        let rivals = dereference::confirmed(
-            rivals,
-            |rivals| mirror::unconfirmed_in_the_way(decided, number, rivals),
-            validated,
-            client,
-        )
-        .await?; // network
-        let shown = mirror::mirror(&registered, published, decided, &rivals, &context.mlflow).await; // network
-        progress.mirror = Some(shown);
+        let in_the_way =
+            |rivals: &[Rival]| mirror::unconfirmed_in_the_way(decided, number, rivals).map(Rival::name);
+        let rivals = dereference::confirmed(rivals, in_the_way, validated, client).await?; // network
+        let mirror = mirror::mirror(registered, published, decided, &rivals, &context.mlflow).await; // network
+        progress.mirror = Some(mirror);
     }
     Ok(())
 }

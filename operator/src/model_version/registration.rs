@@ -31,20 +31,20 @@ impl RegistryLocks {
     }
 }
 
-/// Why a version of the registry cannot be taken over: another ModelVersion has it already. Both would show their stages on it,
-/// and with the deletion of one the bytes that the other serves would go. Of two that ask for it the older one gets it.
+/// Refuses a version of the registry that another ModelVersion has already. Both would show their stages on it, and with the
+/// deletion of one the bytes that the other serves would go. Of two that ask for it the older one gets it.
 pub fn refuse_taken(
     version: &ModelVersion,
-    origin: &Origin,
+    origin: Origin,
     others: &[ModelVersion],
-) -> Option<SourceProblem> {
+) -> Result<Origin, SourceProblem> {
     let Origin::RegistryVersion {
         version: number,
         registered_by,
         ..
-    } = origin
+    } = &origin
     else {
-        return None;
+        return Ok(origin);
     };
     let age = |version: &ModelVersion| {
         let created = version.metadata.creation_timestamp.as_ref().map(|time| time.0);
@@ -56,10 +56,10 @@ pub fn refuse_taken(
             || (registered_by.is_some() && other.uid() == *registered_by)
             || (other.spec.source.mlflow_version.as_ref() == Some(number) && age(other) < age(version))
     };
-    let holder = others.iter().find(has_it)?;
-    let (name, model) = (holder.name_any(), &version.spec.model);
-    let leaving = holder.metadata.deletion_timestamp.is_some();
-    let (reason, remedy) = if leaving {
+    let Some(holder) = others.iter().find(has_it) else {
+        return Ok(origin);
+    };
+    let (reason, remedy) = if holder.metadata.deletion_timestamp.is_some() {
         (
             Reason::SourceNotReady,
             "it is being deleted, and waited for".to_owned(),
@@ -70,7 +70,8 @@ pub fn refuse_taken(
         );
         (Reason::SourceFailed, remedy)
     };
-    Some(SourceProblem {
+    let (name, model) = (holder.name_any(), &version.spec.model);
+    Err(SourceProblem {
         reason,
         message: format!("version {number} of model {model} belongs to ModelVersion {name}: {remedy}"),
     })
@@ -173,7 +174,8 @@ mod tests {
     fn a_version_of_the_registry_belongs_to_one_object() {
         let us = version("us", 5, Value::Null);
         let refused = |registered_by: Option<&str>, other: ModelVersion| {
-            refuse_taken(&us, &origin(registered_by), &[other]).map(|problem| problem.reason)
+            let refused = refuse_taken(&us, origin(registered_by), &[other]);
+            refused.err().map(|problem| problem.reason)
         };
         let mut unrelated = version("them", 9, json!({"version": "4"}));
         unrelated.spec.source = aiops_crds::Source::default();
@@ -193,7 +195,7 @@ mod tests {
     #[test]
     fn an_object_that_is_refused_names_the_one_that_has_the_version() {
         let other = version("them", 4, json!({"version": "3"}));
-        let problem = refuse_taken(&version("us", 5, Value::Null), &origin(None), &[other]).unwrap();
+        let problem = refuse_taken(&version("us", 5, Value::Null), origin(None), &[other]).unwrap_err();
         assert!(
             problem
                 .message

@@ -40,6 +40,11 @@ impl Rival {
         })
     }
 
+    /// The object's name, to ask for it by.
+    pub fn name(&self) -> String {
+        self.name.clone()
+    }
+
     /// The same of an object as the API server has it, also where this operator cannot read all of it: a value that it does not
     /// know must not cost the object its stage.
     pub fn of_live(peer: &DynamicObject, model: &str) -> Option<Self> {
