@@ -140,6 +140,8 @@ pub struct Dataset {
     /// A `.csv` or `.parquet` file in the object store, such as `s3://datasets/churn.csv`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024), regex(pattern = r"^s3://[^/]+/.+\.(csv|parquet)$"))]
+    #[x_kube(validation = Rule::new("self.matches('^s3://[a-z0-9][a-z0-9.-]+/')").message(
+        "uri must be s3://bucket/path: a bucket is lower-case letters, digits, '.' and '-', and it lies in the object store of this installation, so that no host and port can be named"))]
     pub uri: Option<String>,
     /// The column of `uri` to predict; all other columns must be numbers.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -207,6 +207,8 @@ names! {
         WaitingForModelVersion,
         /// The ModelVersion that a model names is not published yet.
         WaitingForPublication,
+        /// A ModelVersion has a value that this operator does not know; what was served before goes on.
+        UnreadableVersion,
         /// The ModelVersion that is named belongs to another model.
         WrongModel,
         /// An earlier step has not succeeded, so that this one was not tried.

@@ -82,6 +82,8 @@ pub struct Source {
     /// An ONNX file in the object store, such as `s3://datasets/model.onnx`; it is published as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024), regex(pattern = r"^s3://[^/]+/.+\.onnx$"))]
+    #[x_kube(validation = Rule::new("self.matches('^s3://[a-z0-9][a-z0-9.-]+/')").message(
+        "uri must be s3://bucket/path: a bucket is lower-case letters, digits, '.' and '-', and it lies in the object store of this installation, so that no host and port can be named"))]
     pub uri: Option<String>,
 }
 
@@ -254,6 +256,8 @@ names! {
         Approved,
         /// The version has the stage that `spec.stage` asks for.
         Promoted,
+        /// MLflow's registry shows the version's stage. Serving does not depend on it.
+        Mirrored,
     }
 }
 
@@ -276,11 +280,15 @@ names! {
         NotRequired,
         /// A higher version holds Production.
         Superseded,
+        /// MLflow's registry shows the stage, by its own stage and by its alias.
+        Mirrored,
+        /// Somebody deleted the version in MLflow's registry, where it is shown no more.
+        NotInRegistry,
         /// An earlier step has not succeeded, so that this one was not tried.
         Waiting,
         /// The source does not exist yet, or has not finished.
         SourceNotReady,
-        /// The source failed, or has no model.
+        /// The source failed, has no model, or belongs to another ModelVersion.
         SourceFailed,
         /// The publish Job's pod is waiting for a node, an image or a Secret.
         Pending,
@@ -312,6 +320,10 @@ names! {
         ConversionFailed,
         /// The run logged no held-out rows to compare on.
         SamplesMissing,
+        /// The object store has no file at `spec.source.uri`.
+        SourceNotFound,
+        /// The object store does not let the publisher read `spec.source.uri`.
+        SourceForbidden,
         /// The file is not an ONNX model.
         InvalidModel,
         /// The model's opset is newer than the runtime's.
@@ -322,6 +334,12 @@ names! {
         ParityFailed,
         /// The repository holds other bytes under this version.
         VersionConflict,
+        /// The object store has no bucket for the model repository.
+        RepositoryNotFound,
+        /// The object store does not let the publisher write the model repository.
+        RepositoryForbidden,
+        /// The object store cannot hold a model repository, or what is in it cannot be read.
+        RepositoryUnusable,
         /// The object store does not answer the publisher.
         RepositoryUnreachable,
         /// The publish Job ended without saying why.

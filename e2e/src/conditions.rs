@@ -50,7 +50,7 @@ pub fn describe(condition: &Condition) -> String {
 }
 
 /// Reasons that only a change of the spec, or another object, mends: to wait longer is in vain.
-const FINAL: [&str; 22] = [
+const FINAL: [&str; 27] = [
     "InvalidSpec",
     "NameTaken",
     "ThresholdNotMet",
@@ -66,6 +66,11 @@ const FINAL: [&str; 22] = [
     "TrainerCrashed",
     "OutOfMemory",
     "DeadlineExceeded",
+    "SourceNotFound",
+    "SourceForbidden",
+    "RepositoryNotFound",
+    "RepositoryForbidden",
+    "RepositoryUnusable",
     "InvalidModel",
     "UnsupportedOpset",
     "UnsupportedModel",

@@ -174,12 +174,11 @@ fn listen_for_interruption() -> Interrupted {
     let (sender, receiver) = watch::channel(false);
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
-            print_line("interrupted: tidying up; press Ctrl-C again to leave at once");
+            print_line("interrupted: tidying up");
             sender.send_replace(true);
         }
-        if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::exit(130);
-        }
+        // A sender that is gone would count as an interruption.
+        sender.closed().await;
     });
     receiver
 }

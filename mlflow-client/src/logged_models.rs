@@ -82,9 +82,12 @@ impl Client {
         outputs.sort_by_key(|output| std::cmp::Reverse(output.step));
         let mut models = Vec::with_capacity(outputs.len());
         for output in outputs {
-            let model = self.get_logged_model(&output.model_id).await?;
-            if model.info.status == LoggedModelStatus::Ready {
-                models.push(model);
+            match self.get_logged_model(&output.model_id).await {
+                Ok(model) if model.info.status == LoggedModelStatus::Ready => models.push(model),
+                Ok(_) => {}
+                // Deleted since: a run goes on naming what it made.
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(models)

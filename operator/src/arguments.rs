@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use serde_json::Value;
 
 /// Runs the life of machine-learning models on Kubernetes.
 #[derive(Debug, Parser)]
@@ -55,6 +57,9 @@ pub struct RunArguments {
     /// Names of the Secrets that pods pull both images with, in each workload namespace.
     #[arg(long, env = "AIOPS_IMAGE_PULL_SECRETS", value_delimiter = ',')]
     pub image_pull_secrets: Vec<String>,
+    /// Resources of each container of a publish Job, as JSON of a Kubernetes `ResourceRequirements`.
+    #[arg(long, env = "AIOPS_PUBLISH_RESOURCES", value_parser = resources, default_value = PUBLISH_RESOURCES)]
+    pub publish_resources: ResourceRequirements,
     /// Name of the Secret with the object store's credentials in each workload namespace.
     #[arg(long, env = "AIOPS_WORKLOAD_SECRET", default_value = "aiops-object-store")]
     pub workload_secret: String,
@@ -66,6 +71,29 @@ pub struct RunArguments {
     pub concurrency: u16,
 }
 
+/// Enough for models of some hundred MiB.
+const PUBLISH_RESOURCES: &str =
+    r#"{"requests": {"cpu": "200m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}"#;
+
+fn resources(text: &str) -> Result<ResourceRequirements, String> {
+    let parsed = serde_json::from_str(text).map(quantities_as_text);
+    parsed
+        .and_then(serde_json::from_value)
+        .map_err(|error| format!("{error}: write such as {PUBLISH_RESOURCES}"))
+}
+
+/// YAML makes a number of `cpu: 1`, and Kubernetes' own types take text only.
+fn quantities_as_text(value: Value) -> Value {
+    match value {
+        Value::Number(number) => Value::String(number.to_string()),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(name, field)| (name, quantities_as_text(field)))
+            .collect(),
+        other => other,
+    }
+}
+
 /// Options of `create-buckets`.
 #[derive(Args, Debug)]
 pub struct CreateBucketsArguments {
@@ -75,4 +103,39 @@ pub struct CreateBucketsArguments {
     /// Seconds to wait for the object store.
     #[arg(long, env = "AIOPS_OBJECT_STORE_TIMEOUT_SECONDS", default_value_t = 300)]
     pub timeout_seconds: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publish_resources(more: &[&str]) -> Result<ResourceRequirements, String> {
+        let least = [
+            "aiops-operator",
+            "run",
+            "--mlflow-tracking-uri=http://mlflow:5000",
+            "--trainer-image=t",
+            "--inference-pod-image=i",
+        ];
+        match Arguments::try_parse_from([&least[..], more].concat()) {
+            Ok(Arguments {
+                command: Command::Run(run),
+                ..
+            }) => Ok(run.publish_resources),
+            Ok(other) => panic!("expected run, got {other:?}"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn a_publish_job_gets_the_memory_that_it_is_given() {
+        let memory = |resources: ResourceRequirements| resources.limits.unwrap()["memory"].0.clone();
+        assert_eq!(memory(publish_resources(&[]).unwrap()), "2Gi");
+        let given = publish_resources(&[r#"--publish-resources={"limits": {"memory": "8Gi"}}"#]).unwrap();
+        assert_eq!(memory(given), "8Gi");
+        let cpu = publish_resources(&[r#"--publish-resources={"limits": {"cpu": 1.5}}"#]).unwrap();
+        assert_eq!(cpu.limits.unwrap()["cpu"].0, "1.5");
+        let error = publish_resources(&["--publish-resources=8Gi"]).unwrap_err();
+        assert!(error.contains(r#"write such as {"requests""#), "{error}");
+    }
 }

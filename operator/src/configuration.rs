@@ -1,5 +1,7 @@
 //! What the operator was told at its start, in the types that builders use.
 
+use k8s_openapi::api::core::v1::ResourceRequirements;
+
 use crate::arguments::RunArguments;
 
 /// What builders need to know about the installation.
@@ -17,6 +19,8 @@ pub struct Configuration {
     pub image_pull_policy: String,
     /// Names of the Secrets that pods pull both with, in each workload namespace.
     pub image_pull_secrets: Vec<String>,
+    /// Resources of each container of a publish Job.
+    pub publish_resources: ResourceRequirements,
     /// Name of the Secret with the object store's credentials in each workload namespace.
     pub workload_secret: String,
     /// How pods reach the object store.
@@ -52,6 +56,7 @@ impl Configuration {
             inference_pod_image: arguments.inference_pod_image.clone(),
             image_pull_policy: arguments.image_pull_policy.clone(),
             image_pull_secrets: arguments.image_pull_secrets.clone(),
+            publish_resources: arguments.publish_resources.clone(),
             workload_secret: arguments.workload_secret.clone(),
             object_store: ObjectStore {
                 endpoint: variable("AWS_ENDPOINT_URL_S3"),
@@ -80,6 +85,7 @@ impl Configuration {
             inference_pod_image: "registry.example/aiops/inference-pod:1.0.0".into(),
             image_pull_policy: "IfNotPresent".into(),
             image_pull_secrets: Vec::new(),
+            publish_resources: ResourceRequirements::default(),
             workload_secret: "aiops-object-store".into(),
             object_store: ObjectStore::default(),
         }

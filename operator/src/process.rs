@@ -97,10 +97,7 @@ async fn context(arguments: &RunArguments) -> anyhow::Result<Context> {
         recorder: Recorder::new(client.clone(), reporter),
         client,
         mlflow: aiops_mlflow_client::Client::new(mlflow)?,
-        http: reqwest::Client::builder()
-            .timeout(Duration::from_secs(3))
-            .build()
-            .context("no HTTP client")?,
+        http: inference_service::pod_client().context("no HTTP client")?,
         configuration: Arc::new(Configuration::new(arguments)),
         metrics: Arc::new(Metrics::default()),
     })

@@ -1,4 +1,4 @@
-//! Files that cannot be served are not published, and say why.
+//! Files that cannot be served, or are not there, are not published, and say why.
 
 use aiops_crds::ModelVersion;
 use anyhow::{Result, ensure};
@@ -17,9 +17,11 @@ pub async fn run(context: &Context) -> Result<Ended> {
     let not_onnx = format!("s3://datasets/{}/picture.onnx", context.namespace);
     // The checker of the onnx package knows no opset 99 either, so that the file is made without it.
     let future = context.upload_onnx("future", &["--opset", "99"]).await?;
-    let cases: [(&str, &str, &str, &[&str]); 2] = [
+    let nowhere = format!("s3://datasets/{}/nowhere.onnx", context.namespace);
+    let cases: [(&str, &str, &str, &[&str]); 3] = [
         ("picture", &not_onnx, "InvalidModel", &["ONNX"]),
         ("future", &future, "UnsupportedOpset", &["99", "opset"]),
+        ("nowhere", &nowhere, "SourceNotFound", &[&nowhere, "upload"]),
     ];
     for (model, uri, _, _) in &cases {
         context

@@ -56,6 +56,10 @@ fn experiments() -> Vec<Case> {
             "target names the column to predict",
         ),
         of(
+            dataset(json!({"uri": "s3://elsewhere:9000/datasets/x.csv", "target": "y"})),
+            "no host and port can be named",
+        ),
+        of(
             dataset(json!({"builtin": "iris", "target": "species"})),
             "must be left out with builtin",
         ),
@@ -106,6 +110,11 @@ fn model_versions() -> Vec<Case> {
             kind,
             json!({"model": "m", "source": {"experiment": "e", "mlflowVersion": "3"}}),
             "set exactly one of experiment",
+        ),
+        (
+            kind,
+            json!({"model": "m", "source": {"uri": "s3://http://elsewhere:9000/b/m.onnx"}}),
+            "no host and port can be named",
         ),
         (
             kind,

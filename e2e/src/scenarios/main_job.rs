@@ -184,6 +184,10 @@ async fn approve(context: &Context) -> Result<()> {
 
 /// Stage and alias, as MLflow's own client reads them.
 async fn check_registry(context: &Context) -> Result<()> {
+    // A stage holds before MLflow is told of it.
+    context
+        .until_condition::<ModelVersion>(VERSION, ("Mirrored", ConditionStatus::True, "Mirrored"), SOON)
+        .await?;
     let address = context.cluster.mlflow_address().await?;
     let model = format!("{}.tumour", context.namespace);
     let read = context

@@ -1,4 +1,5 @@
-//! MLflow is away for a minute: while a training runs, before a run exists, and before a version is registered.
+//! MLflow is away for a minute: while a training runs, before a run exists, and before a version is registered. A version
+//! that is published is promoted all the same, and MLflow is told afterwards.
 
 use aiops_crds::{ConditionStatus, Experiment, ModelVersion};
 use aiops_mlflow_client::RunStatus;
@@ -15,6 +16,13 @@ const ROUNDS: u32 = 3000;
 
 pub async fn run(context: &Context) -> Result<Ended> {
     let uri = context.upload_onnx("late", &[]).await?;
+    let known = context.upload_onnx("known", &[]).await?;
+    context
+        .create::<ModelVersion>("known-1", specs::onnx_version("known", &known))
+        .await?;
+    context
+        .until_ready::<ModelVersion>("known-1", "StageReached", JOB)
+        .await?;
     let mut training = specs::long_training(ROUNDS);
     training["register"] = json!({"model": "tumour"});
     context.create::<Experiment>("at-work", training).await?;
@@ -35,10 +43,19 @@ pub async fn run(context: &Context) -> Result<Ended> {
             context
                 .until_condition::<ModelVersion>("late-1", told, SOON)
                 .await?;
+            context.promote("known-1").await?;
+            let behind = ("Mirrored", ConditionStatus::False, "MLflowUnavailable");
+            context
+                .until_condition::<ModelVersion>("known-1", behind, SOON)
+                .await?;
             Ok(())
         })
         .await?;
 
+    let told = ("Mirrored", ConditionStatus::True, "Mirrored");
+    context
+        .until_condition::<ModelVersion>("known-1", told, SOON)
+        .await?;
     for (experiment, model) in [("at-work", "tumour"), ("not-begun", "wine")] {
         context
             .until_ready::<Experiment>(experiment, "Succeeded", JOB)

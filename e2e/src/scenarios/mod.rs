@@ -71,7 +71,7 @@ pub fn all() -> Vec<Scenario> {
         scenario!(
             bad_models,
             "bad-models",
-            "a file that is not ONNX, or has an opset the runtime lacks, is not published"
+            "a file that is not ONNX, has an opset the runtime lacks, or is not there, is not published"
         ),
         scenario!(
             waiting_service,

@@ -1,4 +1,4 @@
-//! A service under constant load follows promotions, a roll-back and a pinned version, without one failed request.
+//! A service under constant load follows promotions, a roll-back, a pinned version and deletions, without one failed request.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -94,6 +94,28 @@ async fn change_versions(context: &Context) -> Result<()> {
     context.check_linear("linear", "linear", "2", 3.0).await?;
     tokio::time::sleep(SETTLE).await;
     pin(context, "linear-1", "linear:1").await?;
+    context.check_linear("linear", "linear", "1", 2.0).await?;
+    tokio::time::sleep(SETTLE).await;
+    delete_versions(context).await
+}
+
+/// Deleting the version that serves takes no service down: its predecessor takes its place, or its bytes go on.
+async fn delete_versions(context: &Context) -> Result<()> {
+    let models = json!({"spec": {"models": [{"name": "linear", "version": {"stage": "Production"}}]}});
+    context.patch::<InferenceService>("linear", models).await?;
+    context.promote("linear-2").await?;
+    context.until_serving("linear", "linear:2").await?;
+    context.delete::<ModelVersion>("linear-2").await?;
+    context.until_serving("linear", "linear:1").await?;
+    context.check_linear("linear", "linear", "1", 2.0).await?;
+    tokio::time::sleep(SETTLE).await;
+
+    pin(context, "linear-1", "linear:1").await?;
+    context.delete::<ModelVersion>("linear-1").await?;
+    let told = ("Ready", ConditionStatus::False, "WaitingForModelVersion");
+    context
+        .until_condition::<InferenceService>("linear", told, SOON)
+        .await?;
     context.check_linear("linear", "linear", "1", 2.0).await
 }
 

@@ -171,6 +171,20 @@ async fn a_run_leads_to_its_model_and_the_model_to_a_version() {
 }
 
 #[tokio::test]
+async fn a_model_that_was_deleted_does_not_hide_the_others_of_its_run() {
+    let client = client();
+    let (experiment_id, run_id, _) = new_run(&client).await;
+    let first = log_model(&experiment_id, &run_id, 0, true).await;
+    let deleted = log_model(&experiment_id, &run_id, 1, true).await;
+    let path = format!("api/2.0/mlflow/logged-models/{deleted}");
+    call(Method::DELETE, &path, json!({})).await;
+
+    let models = client.get_logged_models_of_run(&run_id).await.unwrap();
+    let identifiers: Vec<_> = models.iter().map(|model| model.info.model_id.as_str()).collect();
+    assert_eq!(identifiers, [first.as_str()]);
+}
+
+#[tokio::test]
 async fn files_of_a_logged_model_are_listed_and_downloaded() {
     let client = client();
     let (experiment_id, run_id, _) = new_run(&client).await;

@@ -2,6 +2,7 @@
 
 pub mod job;
 pub mod labels;
+pub mod literal;
 pub mod object_store;
 pub mod pod;
 pub mod security;

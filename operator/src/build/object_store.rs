@@ -4,21 +4,12 @@ use k8s_openapi::api::core::v1::{
     EnvVar, EnvVarSource, KeyToPath, SecretKeySelector, SecretVolumeSource, Volume, VolumeMount,
 };
 
+use super::literal::variable;
 use crate::configuration::Configuration;
 
 const CA_FOLDER: &str = "/etc/aiops/object-store";
 const CA_FILE: &str = "ca.crt";
 const VOLUME: &str = "object-store-ca";
-
-/// A variable with a plain value.
-#[must_use]
-pub fn variable(name: &str, value: impl Into<String>) -> EnvVar {
-    EnvVar {
-        name: name.into(),
-        value: Some(value.into()),
-        ..EnvVar::default()
-    }
-}
 
 /// The variables of docs/interfaces.md.
 #[must_use]

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, ResourceRe
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::validate::{ValidatedExperiment, ValidatedRegistration};
-use crate::build::{job, labels, object_store, pod, security};
+use crate::build::{job, labels, literal, object_store, pod, security};
 use crate::configuration::Configuration;
 
 const CONTAINER: &str = "trainer";
@@ -55,9 +55,9 @@ pub fn job(validated: &ValidatedExperiment, run_id: &str, configuration: &Config
 fn container(validated: &ValidatedExperiment, run_id: &str, configuration: &Configuration) -> Container {
     let trainer = serde_json::to_string(&validated.trainer).expect("a trainer has text keys only");
     let variables = [
-        object_store::variable("AIOPS_TRAINER", trainer),
-        object_store::variable("MLFLOW_TRACKING_URI", &configuration.mlflow_tracking_uri),
-        object_store::variable(RUN_ID_VARIABLE, run_id),
+        literal::variable("AIOPS_TRAINER", trainer),
+        literal::variable("MLFLOW_TRACKING_URI", &configuration.mlflow_tracking_uri),
+        literal::variable(RUN_ID_VARIABLE, run_id),
     ];
     Container {
         name: CONTAINER.into(),
@@ -100,8 +100,10 @@ pub fn model_version(registration: &ValidatedRegistration, validated: &Validated
 
 #[cfg(test)]
 mod tests {
+    use super::super::validate::tests::{experiment, sample};
     use super::super::validate::validate;
     use super::*;
+    use crate::build::literal::tests::expanded;
     use crate::configuration::ObjectStore;
 
     #[test]
@@ -122,5 +124,20 @@ mod tests {
         assert_eq!(names, ["registry", "mirror"]);
         let optional = |volume: &k8s_openapi::api::core::v1::Volume| volume.secret.as_ref()?.optional;
         assert_eq!(pod.volumes.iter().flatten().find_map(optional), Some(true));
+    }
+
+    #[test]
+    fn a_column_with_a_dollar_sign_reaches_the_trainer_as_it_is() {
+        let mut spec = sample();
+        spec["trainer"]["dataset"] =
+            serde_json::json!({"uri": "s3://datasets/$(AWS_SECRET_ACCESS_KEY).csv", "target": "price$$"});
+        let validated = validate(&experiment(spec)).unwrap();
+        let job = job(&validated, "run", &Configuration::sample());
+        let pod = job.spec.unwrap().template.spec.unwrap();
+        let trainer = pod.containers[0].env.as_ref().unwrap()[0].value.clone();
+        assert_eq!(
+            expanded(&trainer.unwrap()),
+            serde_json::to_string(&validated.trainer).unwrap()
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use kube::core::DeserializeGuard;
+use kube::core::{ApiResource, DeserializeGuard};
 use kube::runtime::controller::{Action, Config, Error as ControllerError};
 use kube::runtime::{Controller, watcher};
 use kube::{Resource, ResourceExt as _};
@@ -19,6 +19,7 @@ use super::backoff::{Backoff, WatchBackoff};
 use super::context::Context;
 use super::error::{Disposition, Error, RESYNC};
 use super::metrics::{ErrorLabels, KindLabels, ReconcileLabels};
+use super::unreadable;
 
 /// A reconcile that has not ended by then is given up and tried again.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -125,7 +126,13 @@ where
                     .await
                     .unwrap_or(Err(Error::Timeout(DEADLINE)))
             }
-            Err(invalid) => Err(Error::InvalidObject(invalid.error.clone())),
+            Err(invalid) => {
+                let resource = ApiResource::erase::<Object>(&());
+                if let Err(error) = unreadable::tell(invalid, &resource, &state.context.client).await {
+                    tracing::warn!("its status does not say that it cannot be read: {error}");
+                }
+                Err(Error::InvalidObject(invalid.error.clone()))
+            }
         };
         let metrics = &state.context.metrics;
         metrics

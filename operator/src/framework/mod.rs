@@ -14,4 +14,5 @@ pub mod observed_job;
 pub mod pod_trouble;
 pub mod status;
 pub mod stop_job;
+pub mod unreadable;
 pub mod verdict;

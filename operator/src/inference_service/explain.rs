@@ -2,7 +2,7 @@
 
 use aiops_crds::{ConditionStatus, ModelVersion, Stage};
 
-use super::resolve::{PublishedVersion, published};
+use super::resolve::{PublishedVersion, UnreadableVersion, is_being_deleted, published};
 
 /// How many versions a message names.
 const NAMED: usize = 5;
@@ -62,6 +62,39 @@ pub fn unpublished(model: &str, version: &ModelVersion) -> String {
         |(reason, message)| format!("{reason}: {message}"),
     );
     format!("{model}: ModelVersion {name} is not published yet ({why})")
+}
+
+/// The ModelVersion has a form that this operator does not know.
+pub fn unreadable(model: &str, version: &UnreadableVersion) -> String {
+    format!(
+        "{model}: ModelVersion {} cannot be read by this operator: {}; correct that value, or install the release that knows it",
+        version.name, version.error
+    )
+}
+
+/// What is served lacks a ModelVersion that says so, or `None` where it has one.
+pub fn orphaned(
+    model: &str,
+    served: &PublishedVersion,
+    versions: &[ModelVersion],
+    unreadable: &[UnreadableVersion],
+) -> Option<String> {
+    let name = &served.model_version;
+    if unreadable.iter().any(|version| version.name == *name) {
+        return None; // that it cannot be read is what keeps it
+    }
+    let found = versions
+        .iter()
+        .find(|version| published(version).as_ref() == Some(served));
+    let what = match found {
+        None => "is gone",
+        Some(version) if is_being_deleted(version) => "is being deleted",
+        Some(_) => return None,
+    };
+    Some(format!(
+        "ModelVersion {name} {what}: pods go on with what it published until another version takes its place, while new ones need its \
+         files in the model repository; to end it, remove {model} from spec.models"
+    ))
 }
 
 fn no_versions(model: &str) -> String {

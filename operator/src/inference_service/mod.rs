@@ -34,6 +34,7 @@ use kube::runtime::{Controller, watcher};
 use tokio_util::sync::CancellationToken;
 
 use self::monitoring::Monitoring;
+pub use self::observe::client as pod_client;
 use self::progress::{Progress, Served};
 use self::serving_plan::RenderedPlan;
 use self::validate::ValidatedInferenceService;
@@ -123,6 +124,7 @@ async fn advance(
     let resolution = resolve::resolve(
         &validated.models,
         &observed.versions,
+        &observed.unreadable,
         served_before.unwrap_or_default(),
     );
     let models = resolution.models.clone();
@@ -130,7 +132,7 @@ async fn advance(
 
     let applier = Applier::new(context, FIELD_MANAGER, service);
     if models.is_empty() {
-        // Pods without a model would answer nothing; they start when the first model appears.
+        // Nothing was ever served, or its bytes were replaced: pods without a model would answer nothing.
         return apply::remove(validated, observed.has_service_monitors, &applier).await; // network
     }
     let plan = RenderedPlan::of(&models);

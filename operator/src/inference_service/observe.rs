@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
+use reqwest::StatusCode;
+use reqwest::redirect::Policy;
 
 use super::build::METRICS;
 use super::serving_plan::PodAnswer;
@@ -13,6 +15,20 @@ use super::serving_plan::PodAnswer;
 const CONCURRENCY: usize = 16;
 /// A pod that takes longer is asked again at the next look.
 const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// An answer about 32 models is a few KiB long.
+const ANSWER_LIMIT_BYTES: usize = 1024 * 1024;
+
+/// The client that asks the pods. What runs in a namespace is not trusted: its answer leads nowhere else.
+///
+/// # Errors
+/// Where TLS cannot be set up.
+pub fn client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .timeout(TIMEOUT)
+        .redirect(Policy::none())
+        .build()
+}
 
 /// What one running pod says.
 #[derive(Clone, Debug)]
@@ -47,15 +63,27 @@ async fn report(pod: &Pod, address: IpAddr, http: &reqwest::Client) -> PodReport
 
 async fn ask(http: &reqwest::Client, address: SocketAddr) -> Result<PodAnswer, String> {
     let url = format!("http://{address}/serving-plan");
-    let response = http.get(&url).timeout(TIMEOUT).send().await;
-    let response = response.and_then(reqwest::Response::error_for_status);
-    match response {
-        Ok(response) => response
-            .json()
-            .await
-            .map_err(|error| format!("GET {url} answers something else: {}", chain(&error))),
-        Err(error) => Err(format!("GET {url}: {}", chain(&error.without_url()))),
+    let body = read(http, &url)
+        .await
+        .map_err(|error| format!("GET {url}: {error}"))?;
+    serde_json::from_slice(&body).map_err(|error| format!("GET {url} answers something else: {error}"))
+}
+
+/// The body of an answer, as far as one of ours is long.
+async fn read(http: &reqwest::Client, url: &str) -> Result<Vec<u8>, String> {
+    let told = |error: reqwest::Error| chain(&error.without_url());
+    let mut response = http.get(url).timeout(TIMEOUT).send().await.map_err(told)?;
+    if response.status() != StatusCode::OK {
+        return Err(format!("it answers with status {}", response.status().as_u16()));
     }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(told)? {
+        if body.len() + chunk.len() > ANSWER_LIMIT_BYTES {
+            return Err(format!("its answer is longer than {ANSWER_LIMIT_BYTES} bytes"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 /// The error with its causes; reqwest's own text stops at "error sending request".
@@ -105,7 +133,7 @@ mod tests {
     fn client() -> reqwest::Client {
         // Already installed by another test, or now: the same provider either way.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        reqwest::Client::new()
+        super::client().unwrap()
     }
 
     #[tokio::test]
@@ -123,6 +151,33 @@ mod tests {
         let address = pod_that_answers("<html>").await;
         let error = ask(&client(), address).await.unwrap_err();
         assert!(error.contains("answers something else"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_pod_sends_the_operator_nowhere_else() {
+        let elsewhere = pod_that_answers(r#"{"planSha256": "abc", "state": "Applied"}"#).await;
+        let target = format!("http://{elsewhere}/serving-plan");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let redirect = get(async move || axum::response::Redirect::temporary(&target));
+        let routes = Router::new().route("/serving-plan", redirect);
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let error = ask(&client(), address).await.unwrap_err();
+        assert!(error.contains("status 307"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_not_read_to_its_end() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let endless = get(async || {
+            let chunks = stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b' '; 65_536]));
+            axum::body::Body::from_stream(chunks)
+        });
+        let routes = Router::new().route("/serving-plan", endless);
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let error = ask(&client(), address).await.unwrap_err();
+        assert!(error.contains("longer than 1048576 bytes"), "{error}");
     }
 
     #[tokio::test]

@@ -1,15 +1,12 @@
 //! Builds the publish Job of a ModelVersion. Deterministic.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
-use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec, PodTemplateSpec, ResourceRequirements};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::progress::Registered;
 use super::validate::{ValidatedModelVersion, job_name};
-use crate::build::{job, labels, object_store, pod, security};
+use crate::build::{job, labels, literal, object_store, pod, security};
 use crate::configuration::Configuration;
 
 const DEADLINE_SECONDS: i64 = 1800;
@@ -71,7 +68,7 @@ fn convert(registered: &Registered, configuration: &Configuration) -> Option<Con
         "--output",
         FOLDER,
     ];
-    let variables = vec![object_store::variable(
+    let variables = vec![literal::variable(
         "MLFLOW_TRACKING_URI",
         &configuration.mlflow_tracking_uri,
     )];
@@ -125,9 +122,9 @@ fn container(
         name: name.into(),
         image: Some(image.into()),
         image_pull_policy: Some(configuration.image_pull_policy.clone()),
-        args: Some(arguments.iter().map(|argument| (*argument).to_owned()).collect()),
+        args: Some(literal::arguments(arguments)),
         env: Some(variables),
-        resources: Some(resources()),
+        resources: Some(configuration.publish_resources.clone()),
         security_context: Some(security::container()),
         // A crash that wrote no message is explained by the end of its log.
         termination_message_policy: Some("FallbackToLogsOnError".into()),
@@ -136,15 +133,48 @@ fn container(
     }
 }
 
-fn resources() -> ResourceRequirements {
-    let quantities = |list: &[(&str, &str)]| -> BTreeMap<String, Quantity> {
-        list.iter()
-            .map(|(name, text)| ((*name).to_owned(), Quantity((*text).to_owned())))
-            .collect()
-    };
-    ResourceRequirements {
-        requests: Some(quantities(&[("cpu", "200m"), ("memory", "512Mi")])),
-        limits: Some(quantities(&[("memory", "2Gi")])),
-        claims: None,
+#[cfg(test)]
+mod tests {
+    use aiops_crds::MlflowVersionReference;
+
+    use super::super::validate::tests::version;
+    use super::super::validate::validate;
+    use super::*;
+    use crate::build::literal::tests::expanded;
+
+    #[test]
+    fn both_containers_get_the_resources_of_the_installation() {
+        let mut configuration = Configuration::sample();
+        configuration.publish_resources =
+            serde_json::from_value(serde_json::json!({"limits": {"memory": "8Gi"}})).unwrap();
+        let reference = serde_json::json!({"registeredModel": "team.tumour", "runId": "r", "modelId": "m-1"});
+        let registered = Registered {
+            version: "1".into(),
+            reference: serde_json::from_value(reference).unwrap(),
+        };
+        let job = job(
+            &validate(&version(serde_json::json!({}))),
+            &registered,
+            &configuration,
+        );
+        let pod = job.spec.unwrap().template.spec.unwrap();
+        let containers = pod.init_containers.unwrap().into_iter().chain(pod.containers);
+        let resources: Vec<_> = containers.map(|container| container.resources).collect();
+        let expected = Some(configuration.publish_resources);
+        assert_eq!(resources, [expected.clone(), expected]);
+    }
+
+    #[test]
+    fn a_uri_that_names_a_variable_reaches_the_publisher_as_it_is() {
+        let uri = "s3://datasets/$(AWS_SECRET_ACCESS_KEY).onnx";
+        let validated = validate(&version(serde_json::json!({"source": {"uri": uri}})));
+        let registered = Registered {
+            version: "1".into(),
+            reference: MlflowVersionReference::default(),
+        };
+        let job = job(&validated, &registered, &Configuration::sample());
+        let pod = job.spec.unwrap().template.spec.unwrap();
+        let arguments = pod.containers[0].args.as_ref().unwrap();
+        assert_eq!(expanded(&arguments[2]), uri);
     }
 }

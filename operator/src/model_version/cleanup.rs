@@ -3,13 +3,16 @@
 use aiops_crds::{DeletionPolicy, ModelVersion};
 use aiops_mlflow_client::{Client, Filter, UID_TAG};
 use aiops_model_repository::{Location, Repository};
-use kube::ResourceExt as _;
+use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt as _};
 
+use super::dereference;
+use super::progress::LOOK_AGAIN;
+use super::registration::RegistryLocks;
 use super::validate::{ValidatedModelVersion, validate};
-use super::{LOOK_AGAIN, dereference};
 use crate::framework::context::Context;
-use crate::framework::error::Error;
+use crate::framework::error::{DuringAction as _, Error};
 use crate::framework::finalizer;
 use crate::framework::stop_job::stop_job;
 
@@ -29,7 +32,11 @@ pub async fn follow_policy(
 }
 
 /// Removes what the policy asks for, then lets the object go.
-pub async fn remove(version: &ModelVersion, context: &Context) -> Result<Action, Error> {
+pub async fn remove(
+    version: &ModelVersion,
+    context: &Context,
+    locks: &RegistryLocks,
+) -> Result<Action, Error> {
     if !version
         .finalizers()
         .iter()
@@ -44,16 +51,64 @@ pub async fn remove(version: &ModelVersion, context: &Context) -> Result<Action,
     if validated.deletion_policy == DeletionPolicy::Delete
         && let Some(number) = number(version, &validated, &context.mlflow).await?
     {
-        let uri = context.configuration.model_repository(&validated.namespace);
-        let repository = Repository::open(uri.parse::<Location>()?)?;
-        repository
-            .delete_version(&validated.model, number.parse().unwrap_or_default())
-            .await?;
-        let last = repository.versions(&validated.model).await?.is_empty();
-        remove_registration(&validated.registered_model(), &number, last, context).await?;
+        match other_holder(&validated, &number, &versions(&validated, context).await?) {
+            Some(other) => tracing::info!(
+                version = number,
+                other,
+                "the version stays in MLflow and in the model repository: another ModelVersion has it too"
+            ),
+            None => remove_version(&validated, &number, context, locks).await?,
+        }
     }
     finalizer::remove(version, FINALIZER, context).await?;
     Ok(Action::await_change())
+}
+
+async fn remove_version(
+    validated: &ValidatedModelVersion,
+    number: &str,
+    context: &Context,
+    locks: &RegistryLocks,
+) -> Result<(), Error> {
+    let uri = context.configuration.model_repository(&validated.namespace);
+    let repository = Repository::open(uri.parse::<Location>()?)?;
+    repository
+        .delete_version(&validated.model, number.parse().unwrap_or_default())
+        .await?;
+    let last = repository.versions(&validated.model).await?.is_empty();
+    let name = validated.registered_model();
+    remove_registration(&name, number, last, &context.mlflow, locks).await?;
+    Ok(())
+}
+
+/// All ModelVersions of the namespace, those too that this operator cannot read.
+async fn versions(validated: &ValidatedModelVersion, context: &Context) -> Result<Vec<DynamicObject>, Error> {
+    let (namespace, resource) = (&validated.namespace, ApiResource::erase::<ModelVersion>(&()));
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &resource);
+    let list = api
+        .list(&ListParams::default())
+        .await
+        .during(|| format!("list the ModelVersions of namespace {namespace}"))?;
+    Ok(list.items)
+}
+
+/// The name of another object that has the same version, and stays.
+fn other_holder(
+    validated: &ValidatedModelVersion,
+    number: &str,
+    versions: &[DynamicObject],
+) -> Option<String> {
+    let text = |object: &DynamicObject, path: &str| {
+        let found = object.data.pointer(path).and_then(serde_json::Value::as_str);
+        found.map(str::to_owned)
+    };
+    let other = versions.iter().find(|other| {
+        other.metadata.uid.as_deref() != Some(&validated.uid)
+            && other.metadata.deletion_timestamp.is_none()
+            && text(other, "/spec/model").as_deref() == Some(&validated.model)
+            && text(other, "/status/version").as_deref() == Some(number)
+    });
+    other.map(kube::ResourceExt::name_any)
 }
 
 /// The version's number. One that was registered and never got into the status is found by the object's UID.
@@ -85,15 +140,16 @@ async fn stop_publication(version: &ModelVersion, context: &Context) -> Result<b
 
 /// Removes the version, and the registered model with the last of its versions. A registered model that is made anew
 /// numbers its versions from 1 again: as long as the repository holds a version, that number must not be given twice.
-async fn remove_registration(
+pub async fn remove_registration(
     name: &str,
     number: &str,
     last_in_repository: bool,
-    context: &Context,
-) -> Result<(), Error> {
-    let mlflow = &context.mlflow;
+    mlflow: &Client,
+    locks: &RegistryLocks,
+) -> Result<(), aiops_mlflow_client::Error> {
+    let _alone = locks.lock(name).await;
     match mlflow.delete_model_version(name, number).await {
-        Err(error) if !error.is_not_found() => return Err(error.into()),
+        Err(error) if !error.is_not_found() => return Err(error),
         _ => {}
     }
     let left = mlflow
@@ -101,7 +157,7 @@ async fn remove_registration(
         .await?;
     if last_in_repository && left.is_empty() {
         match mlflow.delete_registered_model(name).await {
-            Err(error) if !error.is_not_found() => return Err(error.into()),
+            Err(error) if !error.is_not_found() => return Err(error),
             _ => {}
         }
     }
@@ -115,6 +171,7 @@ mod tests {
     use axum::{Json, Router};
     use serde_json::json;
 
+    use super::super::validate::tests as samples;
     use super::*;
 
     #[tokio::test]
@@ -140,5 +197,28 @@ mod tests {
         };
         assert_eq!(numbered("u-1").await.as_deref(), Some("4"));
         assert_eq!(numbered("u-2").await, None);
+    }
+
+    #[test]
+    fn what_another_object_has_too_is_kept() {
+        let validated = validate(&samples::version(json!({"deletionPolicy": "Delete"})));
+        let object = |uid: &str, model: &str, version: &str| -> DynamicObject {
+            // A stage of a later release does not matter here.
+            serde_json::from_value(json!({
+                "metadata": {"name": format!("of-{uid}"), "uid": uid},
+                "spec": {"model": model, "stage": "Canary"}, "status": {"version": version},
+            }))
+            .unwrap()
+        };
+        let holder =
+            |other: DynamicObject| other_holder(&validated, "3", &[object("u-1", "tumour", "3"), other]);
+        assert_eq!(holder(object("u-2", "tumour", "3")).as_deref(), Some("of-u-2"));
+        assert_eq!(holder(object("u-2", "tumour", "4")), None);
+        assert_eq!(holder(object("u-2", "wine", "3")), None);
+        let mut leaving = object("u-2", "tumour", "3");
+        leaving.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+            k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
+        ));
+        assert_eq!(holder(leaving), None);
     }
 }

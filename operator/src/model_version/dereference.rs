@@ -1,12 +1,12 @@
 //! Reads what a ModelVersion's state depends on inside the cluster.
 
 use aiops_crds::{Experiment, ModelVersion};
-use kube::core::DeserializeGuard;
+use kube::core::{ApiResource, DeserializeGuard, DynamicObject};
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, ResourceExt as _};
+use kube::{Api, Resource as _, ResourceExt as _};
 
 use super::Versions;
-use super::stage::{Rival, holder_above};
+use super::stage::Rival;
 use super::validate::{ValidatedModelVersion, job_name};
 use crate::framework::context::Context;
 use crate::framework::error::{DuringAction as _, Error};
@@ -23,65 +23,89 @@ pub async fn job(validated: &ValidatedModelVersion, context: &Context) -> Result
     .await
 }
 
-/// The other versions of the same model in the same namespace.
-pub fn peers(store: &Versions, version: &ModelVersion) -> Vec<ModelVersion> {
+/// The other versions of the same model in the same namespace, those that are being deleted among them.
+pub fn others(store: &Versions, version: &ModelVersion) -> Vec<ModelVersion> {
     let guards = store.state();
     let readable = guards.iter().filter_map(|guard| guard.0.as_ref().ok());
     // Only what is meant is copied: the store has the versions of all namespaces.
     readable
-        .filter(|peer| {
-            peer.metadata.namespace == version.metadata.namespace
-                && peer.metadata.name != version.metadata.name
-                && is_peer(peer, &version.spec.model)
+        .filter(|other| {
+            other.metadata.namespace == version.metadata.namespace
+                && other.metadata.name != version.metadata.name
+                && other.spec.model == version.spec.model
         })
         .cloned()
         .collect()
 }
 
-/// The other versions of the model of one that changed, as the controller's queue names them.
+/// The rivals of a version: among the others of its model, and among the objects that this operator cannot read.
+pub async fn rivals(
+    store: &Versions,
+    version: &ModelVersion,
+    client: &kube::Client,
+) -> Result<Vec<Rival>, Error> {
+    let namespace = version.metadata.namespace.as_deref().unwrap_or_default();
+    let mut rivals: Vec<Rival> = others(store, version)
+        .iter()
+        .filter(|other| other.metadata.deletion_timestamp.is_none())
+        .filter_map(Rival::of)
+        .collect();
+    for guard in store.state() {
+        if guard.0.is_err() && guard.namespace().as_deref() == Some(namespace) {
+            rivals.extend(live_rival(&guard.name_any(), namespace, &version.spec.model, client).await?);
+        }
+    }
+    Ok(rivals)
+}
+
+async fn live_rival(
+    name: &str,
+    namespace: &str,
+    model: &str,
+    client: &kube::Client,
+) -> Result<Option<Rival>, Error> {
+    let resource = ApiResource::erase::<ModelVersion>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let live = api
+        .get_opt(name)
+        .await
+        .during(|| format!("read ModelVersion {namespace}/{name}"))?;
+    Ok(live.and_then(|live| Rival::of_live(&live, model)))
+}
+
+/// The other versions of the model of one that changed, as the controller's queue names them. Of one that cannot be read nobody
+/// knows the model: every version of its namespace is looked at.
 pub fn references_to_peers(
     store: &Versions,
     changed: &DeserializeGuard<ModelVersion>,
 ) -> Vec<ObjectRef<DeserializeGuard<ModelVersion>>> {
-    let peers = changed.0.as_ref().map(|version| peers(store, version));
-    peers
-        .iter()
-        .flatten()
-        .map(|peer| {
-            ObjectRef::new(&peer.name_any()).within(peer.metadata.namespace.as_deref().unwrap_or_default())
-        })
+    let concerned = |other: &ModelVersion| {
+        other.metadata.namespace == changed.meta().namespace
+            && other.metadata.name != changed.meta().name
+            && changed
+                .0
+                .as_ref()
+                .map_or(true, |version| version.spec.model == other.spec.model)
+    };
+    let guards = store.state().into_iter();
+    guards
+        .filter(|guard| guard.0.as_ref().is_ok_and(concerned))
+        .map(|guard| ObjectRef::from_obj(guard.as_ref()))
         .collect()
 }
 
-fn is_peer(version: &ModelVersion, model: &str) -> bool {
-    version.spec.model == model && version.metadata.deletion_timestamp.is_none()
-}
-
-/// The rivals, with the one that holds Production instead of `version` as the API server has it. The store is fed by another
-/// watch than the one that told of a change: without this, a version could go on waiting for a holder that is gone.
-pub async fn with_confirmed_holder(
+/// The rivals, with those that `unconfirmed` names as the API server has them. The store is fed by another watch than the one
+/// that told of a change: without this, a version could go on waiting for a holder that is gone.
+pub async fn confirmed(
     mut rivals: Vec<Rival>,
-    version: u64,
+    unconfirmed: impl Fn(&[Rival]) -> Option<String>,
     validated: &ValidatedModelVersion,
     client: &kube::Client,
 ) -> Result<Vec<Rival>, Error> {
-    let namespace = &validated.namespace;
-    let api: Api<DeserializeGuard<ModelVersion>> = Api::namespaced(client.clone(), namespace);
     // Each round confirms one rival or leaves it out.
-    while let Some(holder) = holder_above(version, &rivals).filter(|holder| !holder.confirmed) {
-        let name = holder.name.clone();
-        let live = api
-            .get_opt(&name)
-            .await
-            .during(|| format!("read ModelVersion {namespace}/{name}"))?
-            .and_then(|guard| guard.0.ok())
-            .filter(|live| is_peer(live, &validated.model))
-            .and_then(|live| Rival::of(&live));
+    while let Some(name) = unconfirmed(&rivals) {
         rivals.retain(|rival| rival.name != name);
-        rivals.extend(live.map(|live| Rival {
-            confirmed: true,
-            ..live
-        }));
+        rivals.extend(live_rival(&name, &validated.namespace, &validated.model, client).await?);
     }
     Ok(rivals)
 }
@@ -110,6 +134,7 @@ mod tests {
     use axum::routing::get;
     use axum::{Json, Router};
 
+    use super::super::stage::{holder_above, unconfirmed_holder};
     use super::*;
 
     /// An API server that has `forest-2`, in Production and approved, and nothing else.
@@ -165,14 +190,20 @@ mod tests {
         };
         let client = api_server().await;
         let rivals = vec![remembered(2), remembered(3)];
-        let confirmed = with_confirmed_holder(rivals, 1, &validated, &client)
+        let confirm = async |rivals: Vec<Rival>| {
+            confirmed(
+                rivals,
+                |rivals| unconfirmed_holder(1, rivals).map(Rival::name),
+                &validated,
+                &client,
+            )
             .await
-            .unwrap();
-        let holder = holder_above(1, &confirmed).unwrap();
+            .unwrap()
+        };
+        let both = confirm(rivals).await;
+        let holder = holder_above(1, &both).unwrap();
         assert_eq!((holder.version, holder.stage), (2, Stage::Production));
-        let gone = with_confirmed_holder(vec![remembered(3)], 1, &validated, &client)
-            .await
-            .unwrap();
+        let gone = confirm(vec![remembered(3)]).await;
         assert!(gone.is_empty());
     }
 }

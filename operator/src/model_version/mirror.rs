@@ -1,28 +1,59 @@
 //! Shows a version's stage in MLflow: its stage, an alias, a tag with the digest. Drift is mended at every look.
 
-use aiops_crds::{PublishedModel, Stage};
-use aiops_mlflow_client::{ModelVersion as MlflowVersion, Stage as MlflowStage};
+use std::time::Duration;
 
-use super::progress::Registered;
+use aiops_crds::{ModelVersionReason as Reason, PublishedModel, Stage};
+use aiops_mlflow_client::{Client, Error, ModelVersion as MlflowVersion, Stage as MlflowStage};
+
+use super::progress::{Mirror, Registered};
 use super::stage::{Rival, path};
-use crate::framework::context::Context;
-use crate::framework::error::Error;
 
 const DIGEST_TAG: &str = "aiops.dev/digest";
 
-/// Brings MLflow's view of the version to `stage`.
+/// An MLflow that hangs must not take the time of those whose stage changes.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The stages that have an alias.
+const MARKED: [Stage; 2] = [Stage::Staging, Stage::Production];
+
+/// Brings MLflow's view of the version to `stage`. That it cannot be brought there is no error: nothing depends on it.
 pub async fn mirror(
     registered: &Registered,
     published: &PublishedModel,
     stage: Stage,
     rivals: &[Rival],
-    context: &Context,
+    mlflow: &Client,
+) -> Mirror {
+    let shown = tokio::time::timeout(PATIENCE, show(registered, published, stage, rivals, mlflow)).await;
+    match shown {
+        Ok(Ok(())) => Mirror::Shown,
+        Ok(Err(error)) if error.is_not_found() => Mirror::Gone,
+        Ok(Err(error)) if error.is_retryable() => unavailable(&error.to_string()),
+        Ok(Err(error)) => Mirror::Behind {
+            reason: Reason::MLflowRefused,
+            message: error.to_string(),
+        },
+        Err(_) => unavailable(&format!("MLflow did not answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+fn unavailable(what: &str) -> Mirror {
+    Mirror::Behind {
+        reason: Reason::MLflowUnavailable,
+        message: format!("{what}; tried again until it answers"),
+    }
+}
+
+async fn show(
+    registered: &Registered,
+    published: &PublishedModel,
+    stage: Stage,
+    rivals: &[Rival],
+    mlflow: &Client,
 ) -> Result<(), Error> {
     let (name, version) = (
         registered.reference.registered_model.as_str(),
         registered.version.as_str(),
     );
-    let mlflow = &context.mlflow;
     let current = mlflow.get_model_version(name, version).await?;
     let from = current.stage().map(from_mlflow);
     for step in path(from.unwrap_or_default(), stage) {
@@ -65,21 +96,37 @@ fn aliases(
     rivals: &[Rival],
 ) -> Vec<(&'static str, AliasAction)> {
     let mut actions = Vec::new();
-    for marked in [Stage::Staging, Stage::Production] {
+    for marked in MARKED {
         let Some(alias) = marked.alias() else { continue };
         let holds = held.iter().any(|name| name == alias);
-        let mut others = rivals.iter().filter(|rival| {
-            rival.stage == marked || (marked == Stage::Production && rival.claims_production)
-        });
-        if stage == marked {
-            if !holds && !others.any(|rival| rival.version > version) {
-                actions.push((alias, AliasAction::Take));
-            }
-        } else if holds && others.next().is_none() {
-            actions.push((alias, AliasAction::Drop));
+        if in_the_way(marked, stage, version, rivals).is_some() || holds == (stage == marked) {
+            continue;
         }
+        let action = if holds {
+            AliasAction::Drop
+        } else {
+            AliasAction::Take
+        };
+        actions.push((alias, action));
     }
     actions
+}
+
+/// The rival because of which the alias of `marked` is left as it is: it takes, or has taken, the alias itself.
+fn in_the_way(marked: Stage, stage: Stage, version: u64, rivals: &[Rival]) -> Option<&Rival> {
+    rivals
+        .iter()
+        .filter(|rival| rival.stage == marked || (marked == Stage::Production && rival.claims_production))
+        .filter(|rival| stage != marked || rival.version > version)
+        .max_by_key(|rival| rival.version)
+}
+
+/// A rival that is in the way only as a store has it that may lag behind: nobody would look again once the store has caught up.
+pub fn unconfirmed_in_the_way(stage: Stage, version: u64, rivals: &[Rival]) -> Option<&Rival> {
+    MARKED
+        .into_iter()
+        .filter_map(|marked| in_the_way(marked, stage, version, rivals))
+        .find(|rival| !rival.confirmed)
 }
 
 fn to_mlflow(stage: Stage) -> MlflowStage {
@@ -143,7 +190,58 @@ mod tests {
     }
 
     #[test]
+    fn a_rival_that_the_store_remembers_in_the_way_of_an_alias_is_asked_for() {
+        let remembered = [rival(2, Stage::Staging), rival(3, Stage::None)];
+        let asked = |stage: Stage, rivals: &[Rival]| {
+            unconfirmed_in_the_way(stage, 1, rivals).map(|rival| rival.version)
+        };
+        assert_eq!(asked(Stage::Staging, &remembered), Some(2));
+        assert_eq!(asked(Stage::Archived, &remembered), Some(2), "it would take it");
+        let mut confirmed = remembered.clone();
+        confirmed[0].confirmed = true;
+        assert_eq!(asked(Stage::Staging, &confirmed), None);
+        assert!(unconfirmed_in_the_way(Stage::Staging, 9, &remembered).is_none());
+        assert_eq!(asked(Stage::Production, &[rival(2, Stage::Production)]), Some(2));
+    }
+
+    #[test]
     fn an_alias_that_is_right_is_left_alone() {
         assert!(aliases(&["production".to_owned()], Stage::Production, 1, &[]).is_empty());
+    }
+
+    /// What becomes of version 3 in Production at a server that answers every question with `status` and `code`.
+    async fn mirrored_at(status: u16, code: &'static str) -> Mirror {
+        let answer = move || async move {
+            let body = serde_json::json!({"error_code": code, "message": "the server's words"});
+            (
+                axum::http::StatusCode::from_u16(status).unwrap(),
+                axum::Json(body),
+            )
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let routes = axum::Router::new().fallback(answer);
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::new(aiops_mlflow_client::Config::new(address.parse().unwrap())).unwrap();
+        let registered = Registered {
+            version: "3".into(),
+            reference: aiops_crds::MlflowVersionReference::default(),
+        };
+        let published = super::super::stage::tests::published();
+        mirror(&registered, &published, Stage::Production, &[], &client).await
+    }
+
+    #[tokio::test]
+    async fn a_version_that_was_deleted_in_mlflow_is_told_from_an_mlflow_that_is_away() {
+        assert_eq!(mirrored_at(404, "RESOURCE_DOES_NOT_EXIST").await, Mirror::Gone);
+        let reason = |mirror: Mirror| match mirror {
+            Mirror::Behind { reason, .. } => reason,
+            other => panic!("expected a mirror that is behind, got {other:?}"),
+        };
+        let away = mirrored_at(503, "TEMPORARILY_UNAVAILABLE").await;
+        assert_eq!(reason(away), Reason::MLflowUnavailable);
+        let refused = mirrored_at(403, "PERMISSION_DENIED").await;
+        assert_eq!(reason(refused), Reason::MLflowRefused);
     }
 }

@@ -1,4 +1,5 @@
-//! The ModelVersion controller: dereference, validate, register, publish, decide the stage, mirror it, write status.
+//! The ModelVersion controller: dereference, validate, register, publish, decide the stage, show it in MLflow, write
+//! status.
 
 mod build;
 mod cleanup;
@@ -13,9 +14,8 @@ mod status;
 mod validate;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use aiops_crds::{Experiment, ModelVersion, ModelVersionStatus};
+use aiops_crds::{Experiment, ModelVersion, ModelVersionStatus, PublishedModel};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
@@ -25,20 +25,26 @@ use kube::runtime::reflector::Store;
 use kube::runtime::{Controller, watcher};
 use tokio_util::sync::CancellationToken;
 
-use self::progress::{Progress, Publication};
+use self::progress::{Progress, Publication, Registered};
+use self::registration::RegistryLocks;
+use self::stage::Rival;
 use self::validate::ValidatedModelVersion;
 use crate::build::labels;
 use crate::framework::apply::Applier;
 use crate::framework::context::Context;
 use crate::framework::controller::{Settings, drive};
-use crate::framework::error::{Error, RESYNC};
+use crate::framework::error::Error;
 
 /// The field manager of this controller.
 pub const FIELD_MANAGER: &str = "aiops-model-version";
-/// How soon a running publication is looked at again: a pod that cannot start changes nothing on its Job.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 type Versions = Store<DeserializeGuard<ModelVersion>>;
+
+/// What the reconciles of all versions share.
+struct Shared {
+    versions: Versions,
+    registry: RegistryLocks,
+}
 
 /// Runs the controller until `shutdown`.
 pub async fn control(context: Arc<Context>, concurrency: u16, shutdown: CancellationToken) {
@@ -61,7 +67,11 @@ pub async fn control(context: Arc<Context>, concurrency: u16, shutdown: Cancella
             watcher::Config::default(),
             move |version| dereference::references_to_peers(&of_model, &version),
         );
-    let reconcile = move |version, context| reconcile(version, context, store.clone());
+    let shared = Arc::new(Shared {
+        versions: store,
+        registry: RegistryLocks::default(),
+    });
+    let reconcile = move |version, context| reconcile(version, context, shared.clone());
     drive(
         controller,
         Settings {
@@ -78,10 +88,10 @@ pub async fn control(context: Arc<Context>, concurrency: u16, shutdown: Cancella
 async fn reconcile(
     version: Arc<ModelVersion>,
     context: Arc<Context>,
-    store: Versions,
+    shared: Arc<Shared>,
 ) -> Result<Action, Error> {
     if version.metadata.deletion_timestamp.is_some() {
-        let result = cleanup::remove(&version, &context).await; // network
+        let result = cleanup::remove(&version, &context, &shared.registry).await; // network
         if let Err(error) = &result {
             let status = status::held_up(&version, error, Timestamp::now());
             write_status(&version, &status, &context).await?; // network
@@ -90,14 +100,10 @@ async fn reconcile(
     }
     let mut progress = Progress::from_status(version.status.as_ref());
     let validated = validate::validate(&version);
-    let peers = dereference::peers(&store, &version);
-    let result = advance(&version, &validated, &peers, &context, &mut progress).await; // network
+    let result = advance(&version, &validated, &shared, &context, &mut progress).await; // network
     let status = status::status(&version, &progress, result.as_ref().err(), Timestamp::now());
     write_status(&version, &status, &context).await?; // network
-    result.map(|()| match progress.publication {
-        Some(Publication::Active { .. }) => Action::requeue(LOOK_AGAIN),
-        _ => Action::requeue(RESYNC),
-    })
+    result.map(|()| Action::requeue(progress.look_again_after(&validated)))
 }
 
 async fn write_status(
@@ -112,55 +118,95 @@ async fn write_status(
 async fn advance(
     version: &ModelVersion,
     validated: &ValidatedModelVersion,
-    peers: &[ModelVersion],
+    shared: &Shared,
     context: &Context,
     progress: &mut Progress,
 ) -> Result<(), Error> {
-    cleanup::follow_policy(version, validated.deletion_policy, context).await?;
-
+    cleanup::follow_policy(version, validated.deletion_policy, context).await?; // network
     if progress.registered.is_none() {
-        match source::resolve(validated, context).await? {
-            Ok(origin) => {
-                progress.registered = Some(registration::ensure(validated, &origin, context).await?);
-            }
-            Err(not_ready) => {
-                progress.source_problem = Some(not_ready);
-                return Ok(());
-            }
-        }
+        register(version, validated, shared, context, progress).await?; // network
     }
     let Some(registered) = progress.registered.clone() else {
         return Ok(());
     };
-
     if !matches!(progress.publication, Some(Publication::Done(_))) {
-        let observed = dereference::job(validated, context).await?;
-        if observed.job.is_none() {
-            let job = build::job(validated, &registered, &context.configuration);
-            Applier::new(context, FIELD_MANAGER, version).apply(job).await?;
-        }
-        progress.publication = Some(publication::read(
-            &observed,
-            validated,
-            &registered,
-            &context.configuration,
-        ));
+        progress.publication = Some(publish(version, validated, &registered, context).await?); // network
     }
-    let Some(Publication::Done(published)) = &progress.publication else {
+    let Some(Publication::Done(published)) = progress.publication.clone() else {
         return Ok(());
     };
-
-    let rivals = peers.iter().filter_map(stage::Rival::of).collect();
-    let rivals =
-        dereference::with_confirmed_holder(rivals, registered.number(), validated, &context.client).await?;
-    let decision = stage::decide(
+    settle_stage(
+        version,
         validated,
-        &published.digest,
-        registered.number(),
-        progress.stage,
-        &rivals,
-    );
-    mirror::mirror(&registered, published, decision.stage, &rivals, context).await?;
+        (&registered, &published),
+        shared,
+        context,
+        progress,
+    )
+    .await // network
+}
+
+/// Registers the source's model in MLflow, where the source has one that belongs to nobody else.
+async fn register(
+    version: &ModelVersion,
+    validated: &ValidatedModelVersion,
+    shared: &Shared,
+    context: &Context,
+    progress: &mut Progress,
+) -> Result<(), Error> {
+    let others = dereference::others(&shared.versions, version);
+    let origin = source::resolve(validated, context).await?; // network
+    let origin = origin.and_then(|origin| registration::refuse_taken(version, origin, &others));
+    match origin {
+        Ok(origin) => {
+            let registered = registration::ensure(validated, &origin, &context.mlflow, &shared.registry); // network
+            progress.registered = Some(registered.await?);
+        }
+        Err(problem) => progress.source_problem = Some(problem),
+    }
+    Ok(())
+}
+
+/// Creates the publish Job where there is none, and reads how it stands.
+async fn publish(
+    version: &ModelVersion,
+    validated: &ValidatedModelVersion,
+    registered: &Registered,
+    context: &Context,
+) -> Result<Publication, Error> {
+    let configuration = &context.configuration;
+    let observed = dereference::job(validated, context).await?;
+    if observed.job.is_none() {
+        let job = build::job(validated, registered, configuration);
+        Applier::new(context, FIELD_MANAGER, version).apply(job).await?;
+    }
+    Ok(publication::read(&observed, validated, registered, configuration))
+}
+
+/// Decides the stage, and shows it in MLflow once status has it. The object holds the truth: its status comes first, and that it is
+/// written brings the version here again, so that an MLflow that is away holds up neither a promotion nor a roll-back.
+async fn settle_stage(
+    version: &ModelVersion,
+    validated: &ValidatedModelVersion,
+    (registered, published): (&Registered, &PublishedModel),
+    shared: &Shared,
+    context: &Context,
+    progress: &mut Progress,
+) -> Result<(), Error> {
+    let (client, number) = (&context.client, registered.number());
+    let rivals = dereference::rivals(&shared.versions, version, client).await?; // network where one cannot be read
+    let holder = |rivals: &[Rival]| stage::unconfirmed_holder(number, rivals).map(Rival::name);
+    let rivals = dereference::confirmed(rivals, holder, validated, client).await?; // network
+    let decision = stage::decide(validated, &published.digest, number, progress.stage, &rivals);
+    let decided = decision.stage;
     progress.decision = Some(decision);
+
+    if version.status.as_ref().and_then(|status| status.stage) == Some(decided) {
+        let in_the_way =
+            |rivals: &[Rival]| mirror::unconfirmed_in_the_way(decided, number, rivals).map(Rival::name);
+        let rivals = dereference::confirmed(rivals, in_the_way, validated, client).await?; // network
+        let mirror = mirror::mirror(registered, published, decided, &rivals, &context.mlflow).await; // network
+        progress.mirror = Some(mirror);
+    }
     Ok(())
 }

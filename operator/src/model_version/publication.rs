@@ -1,6 +1,6 @@
 //! Reads what the publish Job reports (pure).
 
-use aiops_crds::{Parity, PublishedModel, TensorSignature};
+use aiops_crds::{ModelVersionReason as Reason, Parity, PublishedModel, TensorSignature};
 use serde::Deserialize;
 
 use super::progress::{Publication, Registered};
@@ -56,17 +56,53 @@ pub fn read(
                 ),
             }),
         },
-        JobOutcome::Failed(failure) => {
-            let remedy = format!(
-                "; to try again: kubectl delete job {} -n {}",
-                job_name(&validated.name),
-                validated.namespace
-            );
-            Publication::Failed(Failure {
-                message: format!("{}{remedy}", failure.message),
-                ..failure
-            })
+        JobOutcome::Failed(failure) => Publication::Failed(Failure {
+            message: format!("{}; {}", failure.message, remedy(&failure.reason, validated)),
+            ..failure
+        }),
+    }
+}
+
+/// What to do about a failure of the Job. Only where something outside the model was in the way does another try help.
+fn remedy(reason: &str, validated: &ValidatedModelVersion) -> String {
+    let (job, namespace) = (job_name(&validated.name), &validated.namespace);
+    let again = format!("kubectl delete job {job} -n {namespace}");
+    let uri = validated.source.uri.as_deref().unwrap_or("the source");
+    match Reason::parse(reason) {
+        Some(Reason::OutOfMemory) => {
+            format!("raise publish.resources.limits.memory of the chart, then: {again}")
         }
+        Some(Reason::SourceNotFound) => {
+            format!("upload {uri}, or name another file in a new ModelVersion; after the upload: {again}")
+        }
+        Some(Reason::SourceForbidden) => {
+            format!("let the credentials of the object store's Secret in namespace {namespace} read {uri}, then: {again}")
+        }
+        Some(Reason::RepositoryNotFound) => {
+            format!("make the bucket, or let a new pod of the operator make it, then: {again}")
+        }
+        Some(Reason::RepositoryForbidden) => {
+            format!("let the credentials of the object store's Secret in namespace {namespace} write there, then: {again}")
+        }
+        Some(Reason::RepositoryUnusable) => {
+            format!("put the object store right as the message says, then: {again}")
+        }
+        Some(Reason::VersionConflict) => {
+            "what is published is never overwritten: create another ModelVersion, which gets a number of its own".into()
+        }
+        Some(Reason::SamplesMissing | Reason::ModelNotFound) => {
+            "log the model again in another run, and name that in a new ModelVersion".into()
+        }
+        Some(
+            Reason::InvalidModel
+            | Reason::UnsupportedOpset
+            | Reason::UnsupportedModel
+            | Reason::UnsupportedFlavor
+            | Reason::UnsupportedOperator
+            | Reason::ConversionFailed
+            | Reason::ParityFailed,
+        ) => "the same model would fail again: name another one in a new ModelVersion".into(),
+        _ => format!("to try again: {again}"),
     }
 }
 
@@ -90,6 +126,8 @@ fn published(report: Report, uri: String) -> PublishedModel {
 
 #[cfg(test)]
 mod tests {
+    use super::super::validate::tests::version;
+    use super::super::validate::validate;
     use super::*;
 
     /// A status that the schema refuses would never be written: every interface that a report can hold must be taken.
@@ -110,6 +148,32 @@ mod tests {
             let tensor = format!("/{list}/items/properties");
             assert!(limit(&format!("{tensor}/name/maxLength")) >= REPORT_BYTES as u64);
             assert!(limit(&format!("{tensor}/shape/maxItems")) >= (REPORT_BYTES / "1,".len()) as u64);
+        }
+    }
+
+    #[test]
+    fn another_try_is_proposed_only_where_it_can_help() {
+        let validated = validate(&version(
+            serde_json::json!({"source": {"uri": "s3://datasets/m.onnx"}}),
+        ));
+        let again = "kubectl delete job forest-1-publish -n team";
+        for (reason, word, helps) in [
+            ("Crashed", "to try again", true),
+            ("RepositoryUnreachable", "to try again", true),
+            ("OutOfMemory", "publish.resources.limits.memory", true),
+            ("SourceNotFound", "upload s3://datasets/m.onnx", true),
+            ("SourceForbidden", "read s3://datasets/m.onnx", true),
+            ("RepositoryNotFound", "make the bucket", true),
+            ("RepositoryForbidden", "write there", true),
+            ("RepositoryUnusable", "put the object store right", true),
+            ("InvalidModel", "new ModelVersion", false),
+            ("UnsupportedOpset", "new ModelVersion", false),
+            ("ParityFailed", "new ModelVersion", false),
+            ("VersionConflict", "another ModelVersion", false),
+        ] {
+            let remedy = remedy(reason, &validated);
+            assert!(remedy.contains(word), "{reason}: {remedy}");
+            assert_eq!(remedy.contains(again), helps, "{reason}: {remedy}");
         }
     }
 

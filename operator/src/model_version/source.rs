@@ -1,7 +1,7 @@
 //! Finds the model that a ModelVersion's source names.
 
 use aiops_crds::{ConditionStatus, Experiment, ExperimentStatus, ModelVersionReason as Reason};
-use aiops_mlflow_client::{LoggedModel, Run, RunStatus};
+use aiops_mlflow_client::{LoggedModel, Run, RunStatus, UID_TAG};
 use kube::Api;
 
 use super::progress::SourceProblem;
@@ -29,6 +29,8 @@ pub enum Origin {
         run_id: String,
         /// The logged model.
         model_id: String,
+        /// The UID of the ModelVersion that registered it, where one did.
+        registered_by: Option<String>,
     },
     /// An ONNX file in the object store.
     Onnx {
@@ -198,11 +200,11 @@ async fn of_registry(
             "version {number} of {name} in MLflow's registry has no run or no logged model behind it: register it from a run"
         ));
     };
-    let (model_id, run_id) = (model_id.to_owned(), version.run_id.clone());
     Ok(Ok(Origin::RegistryVersion {
+        run_id: version.run_id.clone(),
+        model_id: model_id.to_owned(),
+        registered_by: version.tag(UID_TAG).map(str::to_owned),
         version: version.version,
-        run_id,
-        model_id,
     }))
 }
 

@@ -2,6 +2,7 @@
 
 use aiops_crds::{ModelVersion, ModelVersionReason as Reason, Stage};
 use kube::ResourceExt as _;
+use kube::core::DynamicObject;
 
 use super::validate::ValidatedModelVersion;
 
@@ -38,6 +39,30 @@ impl Rival {
             confirmed: false,
         })
     }
+
+    /// The object's name, to ask for it by.
+    pub fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    /// The same of an object as the API server has it, also where this operator cannot read all of it: a value that it does not
+    /// know must not cost the object its stage.
+    pub fn of_live(peer: &DynamicObject, model: &str) -> Option<Self> {
+        let text = |path: &str| peer.data.pointer(path).and_then(serde_json::Value::as_str);
+        if text("/spec/model") != Some(model) || peer.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let digest = text("/status/published/digest")?;
+        let stage = peer.data.pointer("/status/stage").cloned().unwrap_or_default();
+        Some(Self {
+            name: peer.name_any(),
+            version: text("/status/version")?.parse().ok()?,
+            claims_production: text("/spec/stage") == Some(Stage::Production.as_str())
+                && text("/spec/approval/digest") == Some(digest),
+            stage: serde_json::from_value(stage).unwrap_or_default(),
+            confirmed: true,
+        })
+    }
 }
 
 /// The rival that Production belongs to rather than to `version`: the highest that claims it.
@@ -46,6 +71,11 @@ pub fn holder_above(version: u64, rivals: &[Rival]) -> Option<&Rival> {
         .iter()
         .filter(|rival| rival.claims_production && rival.version > version)
         .max_by_key(|rival| rival.version)
+}
+
+/// That rival, where only a store that may lag behind says so.
+pub fn unconfirmed_holder(version: u64, rivals: &[Rival]) -> Option<&Rival> {
+    holder_above(version, rivals).filter(|holder| !holder.confirmed)
 }
 
 /// The stage that a version gets, and why.
@@ -228,6 +258,31 @@ pub mod tests {
             &[],
         );
         assert_eq!((approved.stage, approved.reached), (Stage::Production, true));
+    }
+
+    #[test]
+    fn a_rival_with_a_value_of_a_later_release_keeps_what_it_claims() {
+        let object = |spec: serde_json::Value| -> DynamicObject {
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "aiops.dev/v1alpha1", "kind": "ModelVersion",
+                "metadata": {"name": "forest-2", "namespace": "team"}, "spec": spec,
+                "status": {"version": "2", "stage": "Production", "published": {"digest": "d"}},
+            }))
+            .unwrap()
+        };
+        let spec = serde_json::json!({"model": "tumour", "stage": "Production", "approval": {"digest": "d"},
+            "deletionPolicy": "Orphan"});
+        let rival = Rival::of_live(&object(spec.clone()), "tumour").unwrap();
+        assert!(rival.claims_production);
+        let decision = decide(
+            &wants(Stage::Production, Some("d")),
+            "d",
+            1,
+            Stage::Archived,
+            &[rival],
+        );
+        assert_eq!(decision.reason, Reason::Superseded);
+        assert!(Rival::of_live(&object(spec), "wine").is_none());
     }
 
     #[test]

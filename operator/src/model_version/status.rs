@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 
-use super::progress::{Progress, Publication};
+use super::progress::{Mirror, Progress, Publication};
 use super::stage::{Decision, path};
 use super::validate::job_name;
 use crate::framework::conditions::Conditions;
@@ -40,6 +40,7 @@ pub fn status(
             error.map_or_else(|| Verdict::waiting("the publication"), interrupted),
         ),
     };
+    let mirrored = mirrored(progress);
     let ready = ready([&registered, &published, &promoted], error, progress);
 
     let mut conditions = Conditions::new(&status.conditions, version.metadata.generation, now);
@@ -49,6 +50,7 @@ pub fn status(
         (Type::Published, Some(published)),
         (Type::Approved, approved),
         (Type::Promoted, Some(promoted)),
+        (Type::Mirrored, mirrored),
     ] {
         if let Some(verdict) = verdict {
             conditions.set(type_, verdict);
@@ -154,6 +156,35 @@ fn promoted(decision: &Decision) -> Verdict {
         ConditionStatus::False
     };
     Verdict::new(status, decision.reason, &decision.message)
+}
+
+/// What MLflow shows; `None` where that was not looked at, because an error came before.
+fn mirrored(progress: &Progress) -> Option<Verdict> {
+    let decision = progress.decision.as_ref()?;
+    let Some(registered) = &progress.registered else {
+        return None;
+    };
+    let (name, version) = (&registered.reference.registered_model, &registered.version);
+    Some(match &progress.mirror {
+        None => Verdict::waiting("the stage to be noted here, before MLflow is told"),
+        Some(Mirror::Shown) => Verdict::holds(
+            Reason::Mirrored,
+            format!(
+                "version {version} of {name} is in stage {} in MLflow",
+                decision.stage
+            ),
+        ),
+        Some(Mirror::Gone) => Verdict::not(
+            Reason::NotInRegistry,
+            format!(
+                "MLflow has no version {version} of {name}: it was deleted there, so that there is nothing to show a stage on; what is published and served does not change"
+            ),
+        ),
+        Some(Mirror::Behind { reason, message }) => Verdict::not(
+            *reason,
+            format!("MLflow does not show stage {} yet: {message}", decision.stage),
+        ),
+    })
 }
 
 fn ready(verdicts: [&Verdict; 3], error: Option<&Error>, progress: &Progress) -> Verdict {
@@ -270,6 +301,29 @@ mod tests {
             condition(&before, Type::Approved)
         );
         assert_eq!(condition(&after, Type::Ready).0, ConditionStatus::False);
+    }
+
+    #[test]
+    fn a_stage_holds_although_mlflow_does_not_show_it() {
+        let unavailable = Mirror::Behind {
+            reason: Reason::MLflowUnavailable,
+            message: "connection refused".into(),
+        };
+        for (mirror, reason) in [
+            (unavailable, "MLflowUnavailable"),
+            (Mirror::Gone, "NotInRegistry"),
+        ] {
+            let progress = Progress {
+                mirror: Some(mirror),
+                ..in_production()
+            };
+            let status = status(&version(None), &progress, None, Timestamp::UNIX_EPOCH);
+            assert_eq!(status.stage, Some(Stage::Production));
+            assert_eq!(status.history[0].to, Stage::Production);
+            assert_eq!(condition(&status, Type::Ready).0, ConditionStatus::True);
+            let (mirrored, why, _) = condition(&status, Type::Mirrored);
+            assert_eq!((mirrored, why.as_str()), (ConditionStatus::False, reason));
+        }
     }
 
     #[test]

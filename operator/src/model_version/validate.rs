@@ -52,3 +52,22 @@ pub fn validate(version: &ModelVersion) -> ValidatedModelVersion {
         deletion_policy: spec.deletion_policy.unwrap_or_default(),
     }
 }
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// ModelVersion `team/forest-1` of model `tumour`, as `spec` has it besides.
+    pub fn version(spec: serde_json::Value) -> ModelVersion {
+        let mut whole = serde_json::json!({"model": "tumour", "source": {"experiment": "forest"}});
+        whole
+            .as_object_mut()
+            .unwrap()
+            .extend(spec.as_object().unwrap().clone());
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "aiops.dev/v1alpha1", "kind": "ModelVersion",
+            "metadata": {"name": "forest-1", "namespace": "team", "uid": "u-1", "generation": 1}, "spec": whole,
+        }))
+        .unwrap()
+    }
+}

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::super::serving_plan::FILE;
 use super::{GRPC, HTTP, METRICS, REST, ValidatedInferenceService, labels, metadata, selector};
-use crate::build::{object_store, pod, security};
+use crate::build::{literal, object_store, pod, security};
 use crate::configuration::Configuration;
 
 const CONTAINER: &str = "inference";
@@ -95,13 +95,13 @@ fn container(validated: &ValidatedInferenceService, configuration: &Configuratio
         name: CONTAINER.into(),
         image: Some(configuration.inference_pod_image.clone()),
         image_pull_policy: Some(configuration.image_pull_policy.clone()),
-        args: Some(vec![
-            format!("--model-repository={repository}"),
-            format!("--serving-plan={PLAN_FOLDER}/{FILE}"),
-        ]),
+        args: Some(literal::arguments(&[
+            &format!("--model-repository={repository}"),
+            &format!("--serving-plan={PLAN_FOLDER}/{FILE}"),
+        ])),
         env: Some(
             [
-                vec![object_store::variable("AIOPS_MODEL_CACHE", CACHE_FOLDER)],
+                vec![literal::variable("AIOPS_MODEL_CACHE", CACHE_FOLDER)],
                 object_store::variables(configuration),
             ]
             .concat(),
