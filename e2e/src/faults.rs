@@ -59,22 +59,25 @@ impl Context {
         result
     }
 
-    /// Brings back whatever a scenario took away and did not give back, because it was stuck or interrupted.
+    /// Brings back whatever a scenario took away and did not give back, because it was stuck or interrupted. One part that does
+    /// not come back keeps no other away; the first failure is told.
     pub async fn bring_all_back(&self) -> Result<()> {
+        let mut result = Ok(());
         if let Some(state) = self.cluster.own_state_folder() {
             let state = state.to_string_lossy();
             let started = self
                 .programs
                 .cluster_script("start", &["apiserver", &state])
                 .await;
-            started.context("the API server cannot be brought back")?;
+            result = started
+                .map(|_| ())
+                .context("the API server cannot be brought back");
         }
         for part in [Part::Mlflow, Part::Minio] {
-            self.scale(part, 1)
-                .await
-                .with_context(|| format!("{} cannot be brought back", part.component()))?;
+            let back = self.scale(part, 1).await;
+            result = result.and(back.with_context(|| format!("{} cannot be brought back", part.component())));
         }
-        Ok(())
+        result
     }
 
     async fn scale(&self, part: Part, replicas: i32) -> Result<()> {

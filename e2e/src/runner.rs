@@ -174,7 +174,7 @@ fn listen_for_interruption() -> Interrupted {
     let (sender, receiver) = watch::channel(false);
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
-            print_line("interrupted: tidying up");
+            print_line("interrupted: tidying up; kill -KILL ends it at once");
             sender.send_replace(true);
         }
         // A sender that is gone would count as an interruption.
