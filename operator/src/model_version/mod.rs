@@ -11,6 +11,7 @@ mod registration;
 mod source;
 mod stage;
 mod status;
+mod turns;
 mod validate;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use self::progress::{Progress, Publication, Registered};
 use self::registration::RegistryLocks;
 use self::stage::Rival;
+use self::turns::Turns;
 use self::validate::ValidatedModelVersion;
 use crate::build::labels;
 use crate::framework::apply::Applier;
@@ -44,6 +46,7 @@ type Versions = Store<DeserializeGuard<ModelVersion>>;
 struct Shared {
     versions: Versions,
     registry: RegistryLocks,
+    turns: Turns,
 }
 
 /// Runs the controller until `shutdown`.
@@ -70,6 +73,7 @@ pub async fn control(context: Arc<Context>, concurrency: u16, shutdown: Cancella
     let shared = Arc::new(Shared {
         versions: store,
         registry: RegistryLocks::default(),
+        turns: Turns::default(),
     });
     let reconcile = move |version, context| reconcile(version, context, shared.clone());
     drive(
@@ -205,7 +209,8 @@ async fn settle_stage(
         let in_the_way =
             |rivals: &[Rival]| mirror::unconfirmed_in_the_way(decided, number, rivals).map(Rival::name);
         let rivals = dereference::confirmed(rivals, in_the_way, validated, client).await?; // network
-        let mirror = mirror::mirror(registered, published, decided, &rivals, &context.mlflow).await; // network
+        let (mlflow, turns) = (&context.mlflow, &shared.turns);
+        let mirror = mirror::mirror(registered, published, decided, &rivals, mlflow, turns).await; // network
         progress.mirror = Some(mirror);
     }
     Ok(())
