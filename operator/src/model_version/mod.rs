@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::progress::{Progress, Publication, Registered};
 use self::registration::RegistryLocks;
+use self::source::Origin;
 use self::stage::Rival;
 use self::turns::Turns;
 use self::validate::ValidatedModelVersion;
@@ -158,8 +159,14 @@ async fn register(
     context: &Context,
     progress: &mut Progress,
 ) -> Result<(), Error> {
-    let others = dereference::others(&shared.versions, version);
     let origin = source::resolve(validated, context).await?; // network
+    let others = match &origin {
+        // Live, since a store may still have a holder that is gone, or not yet have one that is new.
+        Ok(Origin::RegistryVersion { .. }) => {
+            dereference::live_versions(validated, &context.client).await? // network
+        }
+        _ => Vec::new(),
+    };
     let origin = origin.and_then(|origin| registration::refuse_taken(version, origin, &others));
     match origin {
         Ok(origin) => {
