@@ -96,12 +96,7 @@ async fn reconcile(
     shared: Arc<Shared>,
 ) -> Result<Action, Error> {
     if version.metadata.deletion_timestamp.is_some() {
-        let result = cleanup::remove(&version, &context, &shared.registry).await; // network
-        if let Err(error) = &result {
-            let status = status::held_up(&version, error, Timestamp::now());
-            write_status(&version, &status, &context).await?; // network
-        }
-        return result;
+        return cleanup::finish(&version, &context, &shared.registry).await; // network
     }
     let mut progress = Progress::from_status(version.status.as_ref());
     let validated = validate::validate(&version);
