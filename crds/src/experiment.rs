@@ -302,7 +302,7 @@ names! {
     ExperimentReason {
         /// Everything that was asked for is done.
         Succeeded,
-        /// The trainer's pod is waiting for a node, an image or a Secret.
+        /// The trainer's pod is waiting for a node, an image or a Secret, or the Job for its next try.
         Pending,
         /// The trainer is at work.
         Training,

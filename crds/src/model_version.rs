@@ -290,7 +290,7 @@ names! {
         SourceNotReady,
         /// The source failed, has no model, or belongs to another ModelVersion.
         SourceFailed,
-        /// The publish Job's pod is waiting for a node, an image or a Secret.
+        /// The publish Job's pod is waiting for a node, an image or a Secret, or the Job for its next try.
         Pending,
         /// The publish Job is at work.
         Publishing,
@@ -342,6 +342,8 @@ names! {
         RepositoryUnusable,
         /// The object store does not answer the publisher.
         RepositoryUnreachable,
+        /// The publisher's image has no ONNX Runtime that starts on the node.
+        RuntimeUnavailable,
         /// The publish Job ended without saying why.
         PublishFailed,
         /// A container was killed at its memory limit.

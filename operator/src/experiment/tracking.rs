@@ -126,37 +126,40 @@ pub async fn close_failed(run: &Run, failure: Failure, context: &Context) -> Res
     Ok(Training::Failed(noted.unwrap_or(failure)))
 }
 
-/// Closes the run of an Experiment that is being deleted, where it has one that is not ended. A run that was made and whose
-/// reference never got into the status is found by the Experiment's UID.
+/// Closes what an Experiment that is being deleted has open in MLflow: the run that status names, and those that were made for the
+/// Experiment's UID, since a run that was just made, or made anew because the first was deleted, may not be in the status yet.
 pub async fn close_run_of(experiment: &Experiment, mlflow: &Client) -> Result<(), Error> {
+    let mut runs = runs_by_uid(experiment, mlflow).await?;
     let status = experiment.status.as_ref();
-    let run = match status.and_then(|status| status.mlflow.as_ref()) {
-        Some(reference) => found(mlflow.get_run(&reference.run_id).await)?,
-        None => run_by_uid(experiment, mlflow).await?,
-    };
-    match run {
-        Some(run) if is_active(&run) && !run.info.status.is_ended() => {
-            close(&run, RunStatus::Killed, mlflow).await
-        }
-        _ => Ok(()),
+    if let Some(named) = status.and_then(|status| status.mlflow.as_ref())
+        && !runs.iter().any(|run| run.info.run_id == named.run_id)
+    {
+        runs.extend(found(mlflow.get_run(&named.run_id).await)?);
     }
+    for run in runs {
+        if is_active(&run) && !run.info.status.is_ended() {
+            close(&run, RunStatus::Killed, mlflow).await?;
+        }
+    }
+    Ok(())
 }
 
-async fn run_by_uid(experiment: &Experiment, mlflow: &Client) -> Result<Option<Run>, Error> {
+/// The runs with the Experiment's UID that nobody deleted.
+async fn runs_by_uid(experiment: &Experiment, mlflow: &Client) -> Result<Vec<Run>, Error> {
     let name = mlflow_experiment(
         &experiment.namespace().unwrap_or_default(),
         &experiment.name_any(),
     );
     let Some(folder) = found(mlflow.get_experiment_by_name(&name).await)? else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
     let search = RunSearch {
         experiment_ids: vec![folder.experiment_id],
         filter: Filter::new().tag(UID_TAG, &experiment.uid().unwrap_or_default())?,
         order_by: Vec::new(),
-        limit: Some(1),
+        limit: None,
     };
-    Ok(mlflow.search_runs(&search).await?.into_iter().next())
+    Ok(mlflow.search_runs(&search).await?)
 }
 
 fn found<T>(result: Result<T, aiops_mlflow_client::Error>) -> Result<Option<T>, Error> {
@@ -189,9 +192,12 @@ fn noted_failure(run: &Run) -> Option<Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
     use std::sync::{Arc, Mutex};
 
     use aiops_mlflow_client::Config;
+    use axum::extract::Query;
+    use axum::http::StatusCode;
     use axum::routing::{get, post};
     use axum::{Json, Router};
     use serde_json::{Value, json};
@@ -200,20 +206,37 @@ mod tests {
 
     type Updates = Arc<Mutex<Vec<Value>>>;
 
-    /// An MLflow that has a run of the samples' Experiment with `info`, and the updates that it gets.
+    /// An MLflow that has run `r` of the samples' Experiment with `info`, and the updates that it gets.
     async fn mlflow(info: Value) -> (Client, Updates) {
-        let updates = Updates::default();
-        let noted = updates.clone();
         let mut run = json!({"info": {"run_id": "r", "experiment_id": "7"}});
         run["info"]
             .as_object_mut()
             .unwrap()
             .extend(info.as_object().unwrap().clone());
-        let found = run.clone();
+        mlflow_with(vec![run]).await
+    }
+
+    /// An MLflow that has these runs of the samples' Experiment.
+    async fn mlflow_with(runs: Vec<Value>) -> (Client, Updates) {
+        let updates = Updates::default();
+        let noted = updates.clone();
+        let known = runs.clone();
+        let get_run = move |Query(asked): Query<HashMap<String, String>>| async move {
+            let missing = json!({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "none"});
+            let named = known
+                .into_iter()
+                .find(|run| run["info"]["run_id"] == asked["run_id"].as_str());
+            named.map_or((StatusCode::NOT_FOUND, Json(missing)), |run| {
+                (StatusCode::OK, Json(json!({"run": run})))
+            })
+        };
         let search = move |Json(search): Json<Value>| async move {
             let ours = search["filter"] == "tags.`aiops.dev/uid` = 'u-1'"
-                && search["experiment_ids"] == json!(["7"]);
-            Json(json!({"runs": if ours { vec![run] } else { Vec::new() }}))
+                && search["experiment_ids"] == json!(["7"])
+                && search["run_view_type"] == "ACTIVE_ONLY";
+            let active = |run: &Value| run["info"]["lifecycle_stage"] != "deleted";
+            let found: Vec<Value> = runs.into_iter().filter(|run| ours && active(run)).collect();
+            Json(json!({"runs": found}))
         };
         let update = move |Json(update): Json<Value>| async move {
             noted.lock().unwrap().push(update);
@@ -225,10 +248,7 @@ mod tests {
                 "/api/2.0/mlflow/experiments/get-by-name",
                 get(move || async move { Json(experiment) }),
             )
-            .route(
-                "/api/2.0/mlflow/runs/get",
-                get(move || async move { Json(json!({"run": found})) }),
-            )
+            .route("/api/2.0/mlflow/runs/get", get(get_run))
             .route("/api/2.0/mlflow/runs/search", post(search))
             .route("/api/2.0/mlflow/runs/update", post(update));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -274,18 +294,47 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_run_of_a_training_that_started_again_is_closed_although_status_names_the_deleted_one() {
+        let deleted = json!({"info": {"run_id": "r", "experiment_id": "7", "status": "RUNNING",
+            "lifecycle_stage": "deleted"}});
+        let again = json!({"info": {"run_id": "again", "experiment_id": "7", "status": "RUNNING",
+            "lifecycle_stage": "active"}});
+        let mut experiment = super::super::sample();
+        experiment.status = Some(status());
+        for runs in [vec![again.clone()], vec![deleted, again]] {
+            let (client, updates) = mlflow_with(runs).await;
+            close_run_of(&experiment, &client).await.unwrap();
+            let updates = updates.lock().unwrap();
+            let closed: Vec<&Value> = updates.iter().map(|update| &update["run_id"]).collect();
+            assert_eq!(closed, ["again"]);
+        }
+    }
+
+    #[tokio::test]
     async fn the_run_that_is_judged_is_the_one_that_the_job_trains_into() {
-        let (client, _) = mlflow(json!({"status": "RUNNING", "lifecycle_stage": "active"})).await;
+        let runs = ["r", "of-the-job"].map(|run_id| {
+            json!({"info": {"run_id": run_id, "experiment_id": "7", "status": "RUNNING",
+                "lifecycle_stage": "active"}})
+        });
+        let (client, _) = mlflow_with(runs.to_vec()).await;
         let validated = super::super::validate::validate(&super::super::sample()).unwrap();
         let configuration = crate::configuration::Configuration::sample();
         let job = super::super::build::job(&validated, "of-the-job", &configuration);
-        assert_eq!(run_of_job(&job).as_deref(), Some("of-the-job"));
-        let known = known_run(Some(&job), None, &client).await.unwrap();
-        assert!(matches!(known, KnownRun::Active(_)));
-        assert!(matches!(
-            known_run(None, None, &client).await.unwrap(),
-            KnownRun::None
-        ));
+        let status = status();
+        let judged = async |job: Option<&Job>, status: Option<&ExperimentStatus>| match known_run(
+            job, status, &client,
+        )
+        .await
+        .unwrap()
+        {
+            KnownRun::Active(run) => Some(run.info.run_id),
+            KnownRun::None => None,
+            KnownRun::Deleted(run) => panic!("nobody deleted {run}"),
+        };
+        let named = judged(Some(&job), Some(&status)).await;
+        assert_eq!(named.as_deref(), Some("of-the-job"));
+        assert_eq!(judged(None, Some(&status)).await.as_deref(), Some("r"));
+        assert_eq!(judged(None, None).await, None);
     }
 
     #[test]

@@ -24,3 +24,19 @@ pub struct Context {
     /// The operator's own metrics.
     pub metrics: Arc<Metrics>,
 }
+
+#[cfg(test)]
+impl Context {
+    /// With the client of a test's API server, and an MLflow that is not there.
+    pub fn sample(client: Client) -> Self {
+        let mlflow = aiops_mlflow_client::Config::new("http://127.0.0.1:9".parse().expect("an address"));
+        Self {
+            recorder: Recorder::new(client.clone(), "aiops-operator".into()),
+            client,
+            mlflow: aiops_mlflow_client::Client::new(mlflow).expect("a client"),
+            http: reqwest::Client::new(),
+            configuration: Arc::new(Configuration::sample()),
+            metrics: Arc::new(Metrics::default()),
+        }
+    }
+}

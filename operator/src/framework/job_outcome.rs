@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
-use super::pod_trouble::{containers, pod_trouble};
+use super::pod_trouble::{containers, has_ended, pod_trouble};
 
 /// The exit code of a container whose error the same input would give again (docs/interfaces.md).
 pub const EXIT_FINAL: i32 = 2;
@@ -77,9 +77,10 @@ pub fn job_outcome(job: &Job, pods: &[Pod], now: Timestamp) -> JobOutcome {
             JobOutcome::Failed(last_failure(pods).unwrap_or_else(otherwise))
         }
         None => JobOutcome::Active {
-            trouble: match newest(pods) {
+            trouble: match newest_at_work(pods) {
                 Some(pod) => pod_trouble(pod, now),
-                None => no_pod(job, now),
+                None if pods.is_empty() => no_pod(job, now),
+                None => last_failure(pods).map(|failure| tried_again(&failure)),
             },
         },
     }
@@ -97,9 +98,18 @@ fn no_pod(job: &Job, now: Timestamp) -> Option<String> {
     })
 }
 
-fn newest(pods: &[Pod]) -> Option<&Pod> {
+fn newest_at_work(pods: &[Pod]) -> Option<&Pod> {
     pods.iter()
+        .filter(|pod| !has_ended(pod))
         .max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
+}
+
+/// What a Job waits for that has no pod between two tries.
+fn tried_again(failure: &Failure) -> String {
+    format!(
+        "the last try failed and is made again: {}: {}",
+        failure.reason, failure.message
+    )
 }
 
 fn report(pods: &[Pod]) -> String {
@@ -285,6 +295,36 @@ mod tests {
                 && trouble.contains("kubectl describe job forest-train -n team"),
             "{trouble}"
         );
+    }
+
+    #[test]
+    fn between_two_tries_the_last_failure_is_told_and_later_what_the_new_pod_waits_for() {
+        let job = job(json!([]));
+        let trouble = |pods: &[Pod]| match job_outcome(&job, pods, Timestamp::UNIX_EPOCH) {
+            JobOutcome::Active { trouble } => trouble,
+            other => panic!("expected a Job at work, got {other:?}"),
+        };
+        let message = r#"{"reason": "MLflowUnreachable", "message": "connection refused"}"#;
+        let mut first = pod("Failed", json!({"exitCode": 1, "message": message}));
+        first.metadata.creation_timestamp = serde_json::from_value(json!("1970-01-01T00:00:00Z")).unwrap();
+        let told = trouble(std::slice::from_ref(&first)).unwrap();
+        assert!(
+            told.contains("made again: MLflowUnreachable: connection refused"),
+            "{told}"
+        );
+        let mut second: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "q", "creationTimestamp": "1970-01-01T00:00:01Z"},
+            "status": {"phase": "Pending", "containerStatuses": [{
+                "name": "trainer", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}},
+            }]},
+        }))
+        .unwrap();
+        let told = trouble(&[first.clone(), second.clone()]).unwrap();
+        assert!(told.contains("ErrImagePull"), "{told}");
+        second.status = serde_json::from_value(json!({"phase": "Running"})).unwrap();
+        assert_eq!(trouble(&[first, second]), None);
+        assert_eq!(trouble(&[pod("Succeeded", json!({"exitCode": 0}))]), None);
     }
 
     #[test]

@@ -8,9 +8,13 @@ const ORDINARY: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 /// A container that is still being created after this long may wait for something that never comes.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 
-/// What keeps `pod` from running at `now`, or `None` where nothing does.
+/// What keeps `pod` from running at `now`, or `None` where nothing does. A pod that has ended waits for nothing, although
+/// containers of it that were never made still say so.
 #[must_use]
 pub fn pod_trouble(pod: &Pod, now: Timestamp) -> Option<String> {
+    if has_ended(pod) {
+        return None;
+    }
     let name = pod.metadata.name.as_deref().unwrap_or("?");
     let unschedulable = condition(pod, "PodScheduled").filter(|condition| {
         condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable")
@@ -33,6 +37,13 @@ pub fn pod_trouble(pod: &Pod, now: Timestamp) -> Option<String> {
         ))
     });
     waits.or_else(|| still_created(pod, now))
+}
+
+/// Whether none of its containers runs again.
+#[must_use]
+pub fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Failed" | "Succeeded"))
 }
 
 /// What a pod waits for none of whose containers runs, long after it was given to a node.
@@ -189,5 +200,17 @@ mod tests {
                 .unwrap()
                 .contains("container c of pod p")
         );
+    }
+
+    #[test]
+    fn a_pod_whose_init_container_failed_waits_for_no_image() {
+        let mut status = waiting("PodInitializing", "");
+        status["initContainerStatuses"] = serde_json::json!([{
+            "name": "convert", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"terminated": {"exitCode": 1, "finishedAt": "1970-01-01T00:00:10Z"}},
+        }]);
+        assert!(trouble_after(1000, status.clone()).is_some());
+        status["phase"] = "Failed".into();
+        assert_eq!(trouble_after(1000, status), None);
     }
 }

@@ -73,9 +73,13 @@ fn ready(error: &str, generation: Option<i64>) -> Condition {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
     use std::sync::{Arc, Mutex};
 
     use aiops_crds::ModelVersion;
+    use axum::extract::Query;
+    use axum::http::HeaderMap;
+    use axum::http::header::CONTENT_TYPE;
     use axum::routing::{get, patch};
     use axum::{Json, Router};
     use kube::core::DeserializeGuard;
@@ -83,22 +87,33 @@ mod tests {
 
     use super::*;
 
-    /// An API server with one ModelVersion whose conditions it lets anybody write, and how often that happened.
-    async fn api_server(stored: Arc<Mutex<(Value, u32)>>) -> kube::Client {
+    /// A write of the status, as the API server got it.
+    struct Write {
+        parameters: HashMap<String, String>,
+        content_type: String,
+        patch: Value,
+    }
+
+    /// An API server with one ModelVersion, whose conditions it lets anybody write.
+    async fn api_server(stored: Arc<Mutex<(Value, Vec<Write>)>>) -> kube::Client {
         let (read, written) = (stored.clone(), stored);
         let path = "/apis/aiops.dev/v1alpha1/namespaces/team/modelversions/forest-1";
+        let write = async move |Query(parameters): Query<HashMap<String, String>>,
+                                headers: HeaderMap,
+                                body: String| {
+            let patch: Value = serde_json::from_str(&body).unwrap();
+            let mut stored = written.lock().unwrap();
+            stored.0["status"]["conditions"] = patch["status"]["conditions"].clone();
+            stored.1.push(Write {
+                parameters,
+                content_type: headers[CONTENT_TYPE].to_str().unwrap().to_owned(),
+                patch,
+            });
+            Json(stored.0.clone())
+        };
         let routes = Router::new()
             .route(path, get(async move || Json(read.lock().unwrap().0.clone())))
-            .route(
-                &format!("{path}/status"),
-                patch(async move |body: String| {
-                    let patch: Value = serde_json::from_str(&body).unwrap();
-                    let mut written = written.lock().unwrap();
-                    written.0["status"]["conditions"] = patch["status"]["conditions"].clone();
-                    written.1 += 1;
-                    Json(written.0.clone())
-                }),
-            );
+            .route(&format!("{path}/status"), patch(write));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let uri = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, routes).await });
@@ -112,24 +127,35 @@ mod tests {
             "apiVersion": "aiops.dev/v1alpha1", "kind": "ModelVersion",
             "metadata": {"name": "forest-1", "namespace": "team", "uid": "u", "generation": 2},
             "spec": {"model": "tumour", "source": {"experiment": "forest"}, "stage": "Canary"},
-            "status": {"version": "3"},
+            "status": {"version": "3", "conditions": [{"type": "Registered", "status": "True", "reason": "Registered",
+                "message": "", "observedGeneration": 1, "lastTransitionTime": "1970-01-01T00:00:00Z"}]},
         });
         let guard: DeserializeGuard<ModelVersion> = serde_json::from_value(object.clone()).unwrap();
         let invalid = guard.0.unwrap_err();
-        let stored = Arc::new(Mutex::new((object, 0)));
+        let stored = Arc::new(Mutex::new((object, Vec::new())));
         let client = api_server(stored.clone()).await;
         let resource = ApiResource::erase::<ModelVersion>(&());
         for _ in 0..2 {
             tell(&invalid, &resource, &client).await.unwrap();
         }
-        let (object, writes) = stored.lock().unwrap().clone();
-        assert_eq!(writes, 1, "a write is a change, which would bring it here again");
-        let ready = &object["status"]["conditions"][0];
+        let stored = stored.lock().unwrap();
+        let [write] = stored.1.as_slice() else {
+            panic!("a write is a change, which would bring it here again");
+        };
+        // Under another manager's name, or without "apply", what it leaves out would be taken away or it would own more than `Ready`.
+        assert_eq!(write.content_type, "application/apply-patch+yaml");
+        assert_eq!(write.parameters["fieldManager"], "aiops-unreadable");
+        assert_eq!(write.parameters["force"], "true");
+        assert_eq!(write.patch["metadata"]["uid"], "u");
+        let status = write.patch["status"].as_object().unwrap();
+        assert_eq!(status.keys().collect::<Vec<_>>(), ["conditions"]);
+        let [ready] = write.patch["status"]["conditions"].as_array().unwrap().as_slice() else {
+            panic!("it writes `Ready` alone: {}", write.patch);
+        };
         assert_eq!(
-            (&ready["reason"], &ready["observedGeneration"]),
-            (&json!("InvalidSpec"), &json!(2))
+            (&ready["type"], &ready["reason"], &ready["observedGeneration"]),
+            (&json!("Ready"), &json!("InvalidSpec"), &json!(2))
         );
         assert!(ready["message"].as_str().unwrap().contains("Canary"), "{ready}");
-        assert_eq!(object["status"]["version"], "3");
     }
 }

@@ -3,16 +3,18 @@
 use aiops_crds::{DeletionPolicy, ModelVersion};
 use aiops_mlflow_client::{Client, Filter, UID_TAG};
 use aiops_model_repository::{Location, Repository};
-use kube::api::{ApiResource, DynamicObject, ListParams};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
+use kube::api::DynamicObject;
 use kube::runtime::controller::Action;
-use kube::{Api, ResourceExt as _};
 
-use super::dereference;
+use super::dereference::{self, text};
 use super::progress::LOOK_AGAIN;
 use super::registration::RegistryLocks;
-use super::validate::{ValidatedModelVersion, validate};
+use super::status;
+use super::validate::{ValidatedModelVersion, job_name, validate};
 use crate::framework::context::Context;
-use crate::framework::error::{DuringAction as _, Error};
+use crate::framework::error::Error;
 use crate::framework::finalizer;
 use crate::framework::stop_job::stop_job;
 
@@ -31,27 +33,52 @@ pub async fn follow_policy(
     }
 }
 
-/// Removes what the policy asks for, then lets the object go.
-pub async fn remove(
+/// Removes what the policy asks for, then lets the object go. What holds that up is written to its status.
+pub async fn finish(
     version: &ModelVersion,
     context: &Context,
     locks: &RegistryLocks,
 ) -> Result<Action, Error> {
+    let result = remove(version, context, locks).await; // network
+    let why = match &result {
+        Ok(Cleanup::Done) => return Ok(Action::await_change()),
+        Ok(Cleanup::HeldUp(why)) => why.clone(),
+        Err(error) => format!("{error}; tried again"),
+    };
+    let status = status::held_up(version, &why, Timestamp::now());
+    super::write_status(version, &status, context).await?; // network
+    result.map(|_| Action::requeue(LOOK_AGAIN))
+}
+
+/// How far a deletion got.
+enum Cleanup {
+    /// Nothing is left to do.
+    Done,
+    /// Something has to end first.
+    HeldUp(String),
+}
+
+async fn remove(version: &ModelVersion, context: &Context, locks: &RegistryLocks) -> Result<Cleanup, Error> {
     if !version
         .finalizers()
         .iter()
         .any(|finalizer| finalizer == FINALIZER)
     {
-        return Ok(Action::await_change());
+        return Ok(Cleanup::Done);
     }
     let validated = validate(version);
     if validated.deletion_policy == DeletionPolicy::Delete && stop_publication(version, context).await? {
-        return Ok(Action::requeue(LOOK_AGAIN));
+        let (job, namespace) = (job_name(&validated.name), &validated.namespace);
+        return Ok(Cleanup::HeldUp(format!(
+            "waits until the publisher has stopped: Job {job} and its pod are being deleted; where that takes long, \
+             kubectl describe pods -n {namespace} -l batch.kubernetes.io/job-name={job} says why"
+        )));
     }
     if validated.deletion_policy == DeletionPolicy::Delete
         && let Some(number) = number(version, &validated, &context.mlflow).await?
     {
-        match other_holder(&validated, &number, &versions(&validated, context).await?) {
+        let versions = dereference::live_versions(&validated, &context.client).await?;
+        match other_holder(&validated, &number, &versions) {
             Some(other) => tracing::info!(
                 version = number,
                 other,
@@ -61,7 +88,7 @@ pub async fn remove(
         }
     }
     finalizer::remove(version, FINALIZER, context).await?;
-    Ok(Action::await_change())
+    Ok(Cleanup::Done)
 }
 
 async fn remove_version(
@@ -81,32 +108,17 @@ async fn remove_version(
     Ok(())
 }
 
-/// All ModelVersions of the namespace, those too that this operator cannot read.
-async fn versions(validated: &ValidatedModelVersion, context: &Context) -> Result<Vec<DynamicObject>, Error> {
-    let (namespace, resource) = (&validated.namespace, ApiResource::erase::<ModelVersion>(&()));
-    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &resource);
-    let list = api
-        .list(&ListParams::default())
-        .await
-        .during(|| format!("list the ModelVersions of namespace {namespace}"))?;
-    Ok(list.items)
-}
-
 /// The name of another object that has the same version, and stays.
 fn other_holder(
     validated: &ValidatedModelVersion,
     number: &str,
     versions: &[DynamicObject],
 ) -> Option<String> {
-    let text = |object: &DynamicObject, path: &str| {
-        let found = object.data.pointer(path).and_then(serde_json::Value::as_str);
-        found.map(str::to_owned)
-    };
     let other = versions.iter().find(|other| {
         other.metadata.uid.as_deref() != Some(&validated.uid)
             && other.metadata.deletion_timestamp.is_none()
-            && text(other, "/spec/model").as_deref() == Some(&validated.model)
-            && text(other, "/status/version").as_deref() == Some(number)
+            && text(other, "/spec/model") == Some(validated.model.as_str())
+            && text(other, "/status/version") == Some(number)
     });
     other.map(kube::ResourceExt::name_any)
 }
@@ -166,10 +178,12 @@ pub async fn remove_registration(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use aiops_mlflow_client::Config;
-    use axum::routing::get;
+    use axum::routing::{get, patch};
     use axum::{Json, Router};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::super::validate::tests as samples;
     use super::*;
@@ -197,6 +211,65 @@ mod tests {
         };
         assert_eq!(numbered("u-1").await.as_deref(), Some("4"));
         assert_eq!(numbered("u-2").await, None);
+    }
+
+    /// What is written to a ModelVersion's status.
+    type Written = Arc<Mutex<Vec<Value>>>;
+
+    /// An API server that has the version `object`, and its publish Job at work, which takes a while to go.
+    async fn api_server(object: ModelVersion, written: Written) -> kube::Client {
+        let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "forest-1-publish", "uid": "j",
+            "namespace": "team", "ownerReferences": [{"apiVersion": "aiops.dev/v1alpha1", "kind": "ModelVersion",
+                "name": "forest-1", "uid": "u-1"}]}});
+        let deleted = job.clone();
+        let pods = json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": []});
+        let write = move |body: String| async move {
+            let patch: Value = serde_json::from_str(&body).unwrap();
+            written.lock().unwrap().push(patch["status"].clone());
+            Json(object)
+        };
+        let routes = Router::new()
+            .route(
+                "/apis/batch/v1/namespaces/team/jobs/forest-1-publish",
+                get(move || async move { Json(job) }).delete(move || async move { Json(deleted) }),
+            )
+            .route(
+                "/api/v1/namespaces/team/pods",
+                get(move || async move { Json(pods) }),
+            )
+            .route(
+                "/apis/aiops.dev/v1alpha1/namespaces/team/modelversions/forest-1/status",
+                patch(write),
+            );
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        kube::Client::try_from(kube::Config::new(uri.parse().unwrap())).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_deletion_that_waits_for_its_publisher_says_so() {
+        let mut version = samples::version(json!({"deletionPolicy": "Delete"}));
+        version.metadata.finalizers = Some(vec![FINALIZER.into()]);
+        let written = Written::default();
+        let client = api_server(version.clone(), written.clone()).await;
+        let context = Context::sample(client);
+        finish(&version, &context, &RegistryLocks::default())
+            .await
+            .unwrap();
+        let written = written.lock().unwrap();
+        let ready = &written[0]["conditions"][0];
+        assert_eq!(
+            (&ready["type"], &ready["reason"]),
+            (&json!("Ready"), &json!("Deleting"))
+        );
+        let message = ready["message"].as_str().unwrap();
+        assert!(
+            message.contains("batch.kubernetes.io/job-name=forest-1-publish")
+                && message.contains(r#"{"deletionPolicy":"Retain"}"#),
+            "{message}"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Reads what a ModelVersion's state depends on inside the cluster.
 
 use aiops_crds::{Experiment, ModelVersion};
+use kube::api::ListParams;
 use kube::core::{ApiResource, DeserializeGuard, DynamicObject};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource as _, ResourceExt as _};
@@ -24,7 +25,7 @@ pub async fn job(validated: &ValidatedModelVersion, context: &Context) -> Result
 }
 
 /// The other versions of the same model in the same namespace, those that are being deleted among them.
-pub fn others(store: &Versions, version: &ModelVersion) -> Vec<ModelVersion> {
+fn others(store: &Versions, version: &ModelVersion) -> Vec<ModelVersion> {
     let guards = store.state();
     let readable = guards.iter().filter_map(|guard| guard.0.as_ref().ok());
     // Only what is meant is copied: the store has the versions of all namespaces.
@@ -36,6 +37,25 @@ pub fn others(store: &Versions, version: &ModelVersion) -> Vec<ModelVersion> {
         })
         .cloned()
         .collect()
+}
+
+/// All ModelVersions of the namespace as the API server has them, those too that this operator cannot read.
+pub async fn live_versions(
+    validated: &ValidatedModelVersion,
+    client: &kube::Client,
+) -> Result<Vec<DynamicObject>, Error> {
+    let (namespace, resource) = (&validated.namespace, ApiResource::erase::<ModelVersion>(&()));
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let list = api
+        .list(&ListParams::default())
+        .await
+        .during(|| format!("list the ModelVersions of namespace {namespace}"))?;
+    Ok(list.items)
+}
+
+/// A text in an object that this operator may not be able to read as a whole.
+pub fn text<'object>(object: &'object DynamicObject, path: &str) -> Option<&'object str> {
+    object.data.pointer(path).and_then(serde_json::Value::as_str)
 }
 
 /// The rivals of a version: among the others of its model, and among the objects that this operator cannot read.

@@ -1,17 +1,14 @@
 //! Shows a version's stage in MLflow: its stage, an alias, a tag with the digest. Drift is mended at every look.
 
-use std::time::Duration;
-
 use aiops_crds::{ModelVersionReason as Reason, PublishedModel, Stage};
 use aiops_mlflow_client::{Client, Error, ModelVersion as MlflowVersion, Stage as MlflowStage};
 
 use super::progress::{Mirror, Registered};
 use super::stage::{Rival, path};
+use super::turns::Turns;
 
 const DIGEST_TAG: &str = "aiops.dev/digest";
 
-/// An MLflow that hangs must not take the time of those whose stage changes.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// The stages that have an alias.
 const MARKED: [Stage; 2] = [Stage::Staging, Stage::Production];
 
@@ -22,8 +19,19 @@ pub async fn mirror(
     stage: Stage,
     rivals: &[Rival],
     mlflow: &Client,
+    turns: &Turns,
 ) -> Mirror {
-    let shown = tokio::time::timeout(PATIENCE, show(registered, published, stage, rivals, mlflow)).await;
+    let _turn = match turns.take().await {
+        Ok(turn) => turn,
+        Err(why) => return unavailable(&why),
+    };
+    let patience = turns.patience();
+    let shown = tokio::time::timeout(patience, show(registered, published, stage, rivals, mlflow)).await;
+    let shown = shown.map_err(|_| format!("MLflow did not answer within {} s", patience.as_secs()));
+    match unanswered(&shown) {
+        Some(why) => turns.unanswered(&why),
+        None => turns.answered(),
+    }
     match shown {
         Ok(Ok(())) => Mirror::Shown,
         Ok(Err(error)) if error.is_not_found() => Mirror::Gone,
@@ -32,7 +40,16 @@ pub async fn mirror(
             reason: Reason::MLflowRefused,
             message: error.to_string(),
         },
-        Err(_) => unavailable(&format!("MLflow did not answer within {} s", PATIENCE.as_secs())),
+        Err(why) => unavailable(&why),
+    }
+}
+
+/// Why there was no answer at all. One that says "not now" costs nobody's time, and may be about this version alone.
+fn unanswered(shown: &Result<Result<(), Error>, String>) -> Option<String> {
+    match shown {
+        Err(why) => Some(why.clone()),
+        Ok(Err(error)) if error.is_retryable() && error.status().is_none() => Some(error.to_string()),
+        Ok(_) => None,
     }
 }
 
@@ -149,6 +166,11 @@ fn from_mlflow(stage: MlflowStage) -> Stage {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Instant;
+
+    use super::super::turns::tests::SHORT;
     use super::*;
 
     fn rival(version: u64, stage: Stage) -> Rival {
@@ -209,7 +231,25 @@ mod tests {
         assert!(aliases(&["production".to_owned()], Stage::Production, 1, &[]).is_empty());
     }
 
-    /// What becomes of version 3 in Production at a server that answers every question with `status` and `code`.
+    async fn client_of(routes: axum::Router) -> Client {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Client::new(aiops_mlflow_client::Config::new(address.parse().unwrap())).unwrap()
+    }
+
+    /// What becomes of version 3 in Production.
+    async fn mirrored(client: &Client, turns: &Turns) -> Mirror {
+        let registered = Registered {
+            version: "3".into(),
+            reference: aiops_crds::MlflowVersionReference::default(),
+        };
+        let published = super::super::stage::tests::published();
+        mirror(&registered, &published, Stage::Production, &[], client, turns).await
+    }
+
+    /// The same at a server that answers every question with `status` and `code`.
     async fn mirrored_at(status: u16, code: &'static str) -> Mirror {
         let answer = move || async move {
             let body = serde_json::json!({"error_code": code, "message": "the server's words"});
@@ -218,18 +258,59 @@ mod tests {
                 axum::Json(body),
             )
         };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let routes = axum::Router::new().fallback(answer);
-        tokio::spawn(async move { axum::serve(listener, routes).await });
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::new(aiops_mlflow_client::Config::new(address.parse().unwrap())).unwrap();
-        let registered = Registered {
-            version: "3".into(),
-            reference: aiops_crds::MlflowVersionReference::default(),
+        let client = client_of(axum::Router::new().fallback(answer)).await;
+        mirrored(&client, &Turns::default()).await
+    }
+
+    fn is_away(mirror: &Mirror) -> bool {
+        matches!(
+            mirror,
+            Mirror::Behind {
+                reason: Reason::MLflowUnavailable,
+                ..
+            }
+        )
+    }
+
+    #[tokio::test]
+    async fn an_mlflow_that_hangs_takes_the_time_of_few_versions_and_only_once() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let hang = move || async move {
+            count.fetch_add(1, Ordering::SeqCst);
+            std::future::pending::<()>().await;
         };
-        let published = super::super::stage::tests::published();
-        mirror(&registered, &published, Stage::Production, &[], &client).await
+        let client = client_of(axum::Router::new().fallback(hang)).await;
+        let turns = Turns::new(SHORT);
+        let many = (0..24).map(|_| async {
+            let started = Instant::now();
+            let mirror = mirrored(&client, &turns).await;
+            (is_away(&mirror), started.elapsed())
+        });
+        let told = futures::future::join_all(many).await;
+        assert!(told.iter().all(|(away, _)| *away));
+        let held_up = told.iter().filter(|(_, took)| *took >= SHORT.patience).count();
+        assert_eq!(held_up, SHORT.places);
+        let started = Instant::now();
+        assert!(is_away(&mirrored(&client, &turns).await));
+        assert!(started.elapsed() < SHORT.patience / 2);
+        assert_eq!(asked.load(Ordering::SeqCst), SHORT.places);
+    }
+
+    #[tokio::test]
+    async fn a_version_that_mlflow_refuses_keeps_no_other_one_from_asking() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let refuse = move || async move {
+            count.fetch_add(1, Ordering::SeqCst);
+            axum::http::StatusCode::INTERNAL_SERVER_ERROR
+        };
+        let client = client_of(axum::Router::new().fallback(refuse)).await;
+        let turns = Turns::new(SHORT);
+        for times in 1..=3 {
+            assert!(is_away(&mirrored(&client, &turns).await));
+            assert_eq!(asked.load(Ordering::SeqCst), times);
+        }
     }
 
     #[tokio::test]

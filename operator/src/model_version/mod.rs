@@ -11,6 +11,7 @@ mod registration;
 mod source;
 mod stage;
 mod status;
+mod turns;
 mod validate;
 
 use std::sync::Arc;
@@ -27,7 +28,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::progress::{Progress, Publication, Registered};
 use self::registration::RegistryLocks;
+use self::source::Origin;
 use self::stage::Rival;
+use self::turns::Turns;
 use self::validate::ValidatedModelVersion;
 use crate::build::labels;
 use crate::framework::apply::Applier;
@@ -44,6 +47,7 @@ type Versions = Store<DeserializeGuard<ModelVersion>>;
 struct Shared {
     versions: Versions,
     registry: RegistryLocks,
+    turns: Turns,
 }
 
 /// Runs the controller until `shutdown`.
@@ -70,6 +74,7 @@ pub async fn control(context: Arc<Context>, concurrency: u16, shutdown: Cancella
     let shared = Arc::new(Shared {
         versions: store,
         registry: RegistryLocks::default(),
+        turns: Turns::default(),
     });
     let reconcile = move |version, context| reconcile(version, context, shared.clone());
     drive(
@@ -91,12 +96,7 @@ async fn reconcile(
     shared: Arc<Shared>,
 ) -> Result<Action, Error> {
     if version.metadata.deletion_timestamp.is_some() {
-        let result = cleanup::remove(&version, &context, &shared.registry).await; // network
-        if let Err(error) = &result {
-            let status = status::held_up(&version, error, Timestamp::now());
-            write_status(&version, &status, &context).await?; // network
-        }
-        return result;
+        return cleanup::finish(&version, &context, &shared.registry).await; // network
     }
     let mut progress = Progress::from_status(version.status.as_ref());
     let validated = validate::validate(&version);
@@ -154,8 +154,14 @@ async fn register(
     context: &Context,
     progress: &mut Progress,
 ) -> Result<(), Error> {
-    let others = dereference::others(&shared.versions, version);
     let origin = source::resolve(validated, context).await?; // network
+    let others = match &origin {
+        // Live, since a store may still have a holder that is gone, or not yet have one that is new.
+        Ok(Origin::RegistryVersion { .. }) => {
+            dereference::live_versions(validated, &context.client).await? // network
+        }
+        _ => Vec::new(),
+    };
     let origin = origin.and_then(|origin| registration::refuse_taken(version, origin, &others));
     match origin {
         Ok(origin) => {
@@ -205,7 +211,8 @@ async fn settle_stage(
         let in_the_way =
             |rivals: &[Rival]| mirror::unconfirmed_in_the_way(decided, number, rivals).map(Rival::name);
         let rivals = dereference::confirmed(rivals, in_the_way, validated, client).await?; // network
-        let mirror = mirror::mirror(registered, published, decided, &rivals, &context.mlflow).await; // network
+        let (mlflow, turns) = (&context.mlflow, &shared.turns);
+        let mirror = mirror::mirror(registered, published, decided, &rivals, mlflow, turns).await; // network
         progress.mirror = Some(mirror);
     }
     Ok(())

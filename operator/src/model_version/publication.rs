@@ -87,6 +87,9 @@ fn remedy(reason: &str, validated: &ValidatedModelVersion) -> String {
         Some(Reason::RepositoryUnusable) => {
             format!("put the object store right as the message says, then: {again}")
         }
+        Some(Reason::RuntimeUnavailable) => {
+            format!("set inferencePod.image of the chart to an image that is built for the nodes, then: {again}")
+        }
         Some(Reason::VersionConflict) => {
             "what is published is never overwritten: create another ModelVersion, which gets a number of its own".into()
         }
@@ -151,6 +154,33 @@ mod tests {
         }
     }
 
+    /// What `publish` and `convert` report, as docs/interfaces.md lists it.
+    #[test]
+    fn every_reason_of_a_publish_job_is_one_of_the_conditions() {
+        for reason in [
+            "MLflowUnreachable",
+            "ModelNotFound",
+            "UnsupportedFlavor",
+            "UnsupportedOperator",
+            "ConversionFailed",
+            "SamplesMissing",
+            "InvalidModel",
+            "UnsupportedOpset",
+            "UnsupportedModel",
+            "ParityFailed",
+            "VersionConflict",
+            "SourceNotFound",
+            "SourceForbidden",
+            "RepositoryNotFound",
+            "RepositoryForbidden",
+            "RepositoryUnusable",
+            "RepositoryUnreachable",
+            "RuntimeUnavailable",
+        ] {
+            assert!(Reason::parse(reason).is_some(), "{reason}");
+        }
+    }
+
     #[test]
     fn another_try_is_proposed_only_where_it_can_help() {
         let validated = validate(&version(
@@ -166,6 +196,7 @@ mod tests {
             ("RepositoryNotFound", "make the bucket", true),
             ("RepositoryForbidden", "write there", true),
             ("RepositoryUnusable", "put the object store right", true),
+            ("RuntimeUnavailable", "inferencePod.image", true),
             ("InvalidModel", "new ModelVersion", false),
             ("UnsupportedOpset", "new ModelVersion", false),
             ("ParityFailed", "new ModelVersion", false),

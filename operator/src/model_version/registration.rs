@@ -4,9 +4,12 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
 use aiops_crds::{MlflowVersionReference, ModelVersion, ModelVersionReason as Reason};
 use aiops_mlflow_client::{Client, Error, NewModelVersion, Tag};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
+use kube::core::DynamicObject;
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::dereference::text;
 use super::progress::{Registered, SourceProblem};
 use super::source::Origin;
 use super::validate::ValidatedModelVersion;
@@ -32,11 +35,12 @@ impl RegistryLocks {
 }
 
 /// Refuses a version of the registry that another ModelVersion has already. Both would show their stages on it, and with the
-/// deletion of one the bytes that the other serves would go. Of two that ask for it the older one gets it.
+/// deletion of one the bytes that the other serves would go. Of two that ask for it the older one gets it. One that this operator cannot
+/// read has what it has all the same.
 pub fn refuse_taken(
     version: &ModelVersion,
     origin: Origin,
-    others: &[ModelVersion],
+    others: &[DynamicObject],
 ) -> Result<Origin, SourceProblem> {
     let Origin::RegistryVersion {
         version: number,
@@ -46,15 +50,18 @@ pub fn refuse_taken(
     else {
         return Ok(origin);
     };
-    let age = |version: &ModelVersion| {
-        let created = version.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        (created, version.uid())
+    let asked_for = Some(number.as_str());
+    let age = |metadata: &ObjectMeta| {
+        let created = metadata.creation_timestamp.as_ref().map(|time| time.0);
+        (created, metadata.uid.clone())
     };
-    let has_it = |other: &&ModelVersion| {
-        let known = other.status.as_ref().and_then(|status| status.version.as_ref());
-        known == Some(number)
-            || (registered_by.is_some() && other.uid() == *registered_by)
-            || (other.spec.source.mlflow_version.as_ref() == Some(number) && age(other) < age(version))
+    let has_it = |other: &&DynamicObject| {
+        other.metadata.uid != version.metadata.uid
+            && text(other, "/spec/model") == Some(version.spec.model.as_str())
+            && (text(other, "/status/version") == asked_for
+                || (registered_by.is_some() && other.metadata.uid == *registered_by)
+                || (text(other, "/spec/source/mlflowVersion") == asked_for
+                    && age(&other.metadata) < age(&version.metadata)))
     };
     let Some(holder) = others.iter().find(has_it) else {
         return Ok(origin);
@@ -161,6 +168,28 @@ mod tests {
         version
     }
 
+    /// The object as the API server has it.
+    fn live(version: &ModelVersion) -> DynamicObject {
+        serde_json::from_value(serde_json::to_value(version).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_holder_with_a_value_of_a_later_release_keeps_its_version() {
+        let us = version("us", 5, Value::Null);
+        let refused = |holder: &ModelVersion| {
+            let mut holder = live(holder);
+            holder.data["spec"]["stage"] = json!("Canary");
+            assert!(serde_json::from_value::<ModelVersion>(serde_json::to_value(&holder).unwrap()).is_err());
+            refuse_taken(&us, origin(None), &[live(&us), holder]).is_err()
+        };
+        assert!(refused(&version("them", 9, json!({"version": "3"}))));
+        assert!(refused(&version("them", 4, Value::Null)));
+        assert!(!refused(&version("them", 9, json!({"version": "4"}))));
+        let mut of_another_model = version("them", 4, json!({"version": "3"}));
+        of_another_model.spec.model = "wine".into();
+        assert!(!refused(&of_another_model));
+    }
+
     fn origin(registered_by: Option<&str>) -> Origin {
         Origin::RegistryVersion {
             version: "3".into(),
@@ -174,7 +203,7 @@ mod tests {
     fn a_version_of_the_registry_belongs_to_one_object() {
         let us = version("us", 5, Value::Null);
         let refused = |registered_by: Option<&str>, other: ModelVersion| {
-            let refused = refuse_taken(&us, origin(registered_by), &[other]);
+            let refused = refuse_taken(&us, origin(registered_by), &[live(&other)]);
             refused.err().map(|problem| problem.reason)
         };
         let mut unrelated = version("them", 9, json!({"version": "4"}));
@@ -195,7 +224,8 @@ mod tests {
     #[test]
     fn an_object_that_is_refused_names_the_one_that_has_the_version() {
         let other = version("them", 4, json!({"version": "3"}));
-        let problem = refuse_taken(&version("us", 5, Value::Null), origin(None), &[other]).unwrap_err();
+        let problem =
+            refuse_taken(&version("us", 5, Value::Null), origin(None), &[live(&other)]).unwrap_err();
         assert!(
             problem
                 .message

@@ -4,6 +4,7 @@ use aiops_crds::{ModelVersion, ModelVersionReason as Reason, Stage};
 use kube::ResourceExt as _;
 use kube::core::DynamicObject;
 
+use super::dereference::text;
 use super::validate::ValidatedModelVersion;
 
 /// Another published version of the same model.
@@ -48,7 +49,7 @@ impl Rival {
     /// The same of an object as the API server has it, also where this operator cannot read all of it: a value that it does not
     /// know must not cost the object its stage.
     pub fn of_live(peer: &DynamicObject, model: &str) -> Option<Self> {
-        let text = |path: &str| peer.data.pointer(path).and_then(serde_json::Value::as_str);
+        let text = |path: &str| text(peer, path);
         if text("/spec/model") != Some(model) || peer.metadata.deletion_timestamp.is_some() {
             return None;
         }

@@ -207,12 +207,12 @@ fn ready(verdicts: [&Verdict; 3], error: Option<&Error>, progress: &Progress) ->
     }
 }
 
-/// The status of a version that is being deleted, where `error` keeps its policy `Delete` from being carried out.
-pub fn held_up(version: &ModelVersion, error: &Error, now: Timestamp) -> ModelVersionStatus {
+/// The status of a version that is being deleted, and what keeps its policy `Delete` from being carried out.
+pub fn held_up(version: &ModelVersion, why: &str, now: Timestamp) -> ModelVersionStatus {
     let mut status = version.status.clone().unwrap_or_default();
     let mut conditions = Conditions::new(&status.conditions, version.metadata.generation, now);
     let message = format!(
-        "not removed from MLflow and the model repository yet: {error}; tried again; to let the object go and keep the version there: \
+        "not removed from MLflow and the model repository yet: {why}; to let the object go and keep the version there: \
          kubectl patch modelversion {} -n {} --type merge -p '{{\"spec\":{{\"deletionPolicy\":\"Retain\"}}}}'",
         version.metadata.name.as_deref().unwrap_or_default(),
         version.metadata.namespace.as_deref().unwrap_or_default(),
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_deletion_that_is_held_up_says_why_and_how_to_let_go() {
-        let status = held_up(&version(None), &timeout(), Timestamp::UNIX_EPOCH);
+        let status = held_up(&version(None), &timeout().to_string(), Timestamp::UNIX_EPOCH);
         let (ready, reason, message) = condition(&status, Type::Ready);
         assert_eq!((ready, reason.as_str()), (ConditionStatus::False, "Deleting"));
         assert!(
