@@ -12,6 +12,7 @@ use super::{convert, describe, proto};
 use crate::error::{InferenceError, Result};
 use crate::memory::Reservation;
 use crate::models::ModelVersion;
+use crate::protocol::intake::TENSOR_EXPANSION;
 use crate::protocol::{EXTENSIONS, SERVER_NAME, Service, index};
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -29,15 +30,25 @@ impl Grpc {
     fn find(&self, name: &str, version: &str) -> Result<Arc<ModelVersion>> {
         self.service.registry.find(name, convert::version(version)?)
     }
+
+    /// The share of the memory for requests that a call was given when it came in.
+    fn memory<T>(&self, request: &Request<T>) -> Arc<Reservation> {
+        let given = request.extensions().get::<Arc<Reservation>>().cloned();
+        given.unwrap_or_else(|| Arc::new(self.service.intake.budget.reserve(TENSOR_EXPANSION)))
+    }
 }
 
-async fn infer(service: &Service, message: proto::ModelInferRequest) -> Result<proto::ModelInferResponse> {
+async fn infer(
+    service: &Service,
+    message: proto::ModelInferRequest,
+    memory: &Arc<Reservation>,
+) -> Result<proto::ModelInferResponse> {
     let _accepted = service.intake.accepted.begin();
     let model = service
         .registry
         .find(&message.model_name, convert::version(&message.model_version)?)?;
     let request = convert::request(message)?;
-    Ok(convert::response(model.infer(request).await?))
+    Ok(convert::response(model.infer(request, memory).await?))
 }
 
 /// The messages of a stream; once the server stops, those that are there already, and then the end.
@@ -125,7 +136,10 @@ impl GrpcInferenceService for Grpc {
         &self,
         request: Request<proto::ModelInferRequest>,
     ) -> Answer<proto::ModelInferResponse> {
-        Ok(Response::new(infer(&self.service, request.into_inner()).await?))
+        let memory = self.memory(&request);
+        Ok(Response::new(
+            infer(&self.service, request.into_inner(), &memory).await?,
+        ))
     }
 
     type ModelStreamInferStream =
@@ -137,17 +151,15 @@ impl GrpcInferenceService for Grpc {
         request: Request<Streaming<proto::ModelInferRequest>>,
     ) -> Answer<Self::ModelStreamInferStream> {
         let service = Arc::clone(&self.service);
-        let reservation = request.extensions().get::<Arc<Reservation>>().cloned();
+        let memory = self.memory(&request);
         let messages = until(self.service.intake.stop.clone(), request.into_inner());
         let answers = messages.then(move |message| {
-            let (service, reservation) = (Arc::clone(&service), reservation.clone());
+            let (service, memory) = (Arc::clone(&service), Arc::clone(&memory));
             async move {
                 let message = message?;
                 let id = message.id.clone();
-                let answered = infer(&service, message).await;
-                if let Some(reservation) = reservation {
-                    reservation.clear();
-                }
+                let answered = infer(&service, message, &memory).await;
+                memory.clear();
                 Ok(match answered {
                     Ok(answer) => proto::ModelStreamInferResponse {
                         error_message: String::new(),
