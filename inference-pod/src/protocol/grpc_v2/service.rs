@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _, stream};
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::proto::grpc_inference_service_server::GrpcInferenceService;
@@ -51,20 +50,29 @@ async fn infer(
     Ok(convert::response(model.infer(request, memory).await?))
 }
 
-/// The messages of a stream; once the server stops, those that are there already, and then the end.
-fn until(
-    stop: CancellationToken,
+/// The messages of a stream; once the server stops, those that are there already, and then the end. Whoever always has
+/// another one there gets no more time than whoever pauses.
+fn until_the_end(
+    service: Arc<Service>,
     messages: Streaming<proto::ModelInferRequest>,
 ) -> impl Stream<Item = Result<proto::ModelInferRequest, Status>> + Send + 'static {
-    stream::unfold(Some((stop, messages)), |open| async {
-        let (stop, mut messages) = open?;
-        tokio::select! {
+    let stop = service.intake.stop.clone();
+    let too_late = Box::pin(async move { service.intake.too_late().await });
+    stream::unfold(Some((stop, too_late, messages)), |open| async {
+        let (stop, mut too_late, mut messages) = open?;
+        let message = tokio::select! {
             biased;
-            message = messages.next() => message.map(|message| (message, Some((stop, messages)))),
-            () = stop.cancelled() => {
-                Some((Err(Status::unavailable("this server ends; open the stream again")), None))
+            () = &mut too_late => None,
+            message = messages.next() => Some(message?),
+            () = stop.cancelled() => None,
+        };
+        Some(match message {
+            Some(message) => (message, Some((stop, too_late, messages))),
+            None => {
+                let end = Status::unavailable("this server ends; open the stream again");
+                (Err(end), None)
             }
-        }
+        })
     })
 }
 
@@ -152,7 +160,7 @@ impl GrpcInferenceService for Grpc {
     ) -> Answer<Self::ModelStreamInferStream> {
         let service = Arc::clone(&self.service);
         let memory = self.memory(&request);
-        let messages = until(self.service.intake.stop.clone(), request.into_inner());
+        let messages = until_the_end(Arc::clone(&service), request.into_inner());
         let answers = messages.then(move |message| {
             let (service, memory) = (Arc::clone(&service), Arc::clone(&memory));
             async move {
