@@ -177,7 +177,8 @@ fn both_or_neither(has_conversion: bool, has_samples: bool) -> Result<(), Failur
     Err(Failure::new(
         Reason::InvalidModel,
         format!(
-            "{present} is beside the model and {absent} is not, so that the model cannot be compared with its original;              convert it again, or remove {present} to publish a model without an original"
+            "{present} is beside the model and {absent} is not, so that the model cannot be compared with its original; \
+             convert it again, or remove {present} to publish a model without an original"
         ),
     ))
 }
