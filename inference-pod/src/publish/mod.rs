@@ -238,3 +238,18 @@ fn repository_failure(error: RepositoryError) -> Failure {
     };
     Failure::new(reason, format!("{error}{what_to_do}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_beside_a_model_is_named_in_one_sentence() {
+        assert!(both_or_neither(true, true).is_ok() && both_or_neither(false, false).is_ok());
+        let message = both_or_neither(true, false).unwrap_err().message;
+        assert!(
+            message.contains("its original; convert it again, or remove"),
+            "{message}"
+        );
+    }
+}
