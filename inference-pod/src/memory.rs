@@ -18,7 +18,8 @@ pub struct Budget {
     taken: AtomicUsize,
 }
 
-/// One request's share of the budget, given back when it is dropped.
+/// One request's share of the budget, given back when it is dropped. Whatever holds the request's bytes holds it too: a
+/// caller that goes away leaves them with the thread that decodes them or in a queue.
 pub struct Reservation {
     budget: Arc<Budget>,
     expansion: usize,
@@ -46,6 +47,11 @@ impl Budget {
     /// The bound.
     pub fn limit(&self) -> Option<usize> {
         self.limit
+    }
+
+    /// Bytes that are taken.
+    pub fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// Size of the largest request that fits when nothing else is there.
@@ -173,7 +179,7 @@ mod tests {
         drop(one);
         two.grow(300).unwrap();
         two.clear();
-        assert_eq!(budget.taken.load(Ordering::Relaxed), 0);
+        assert_eq!(budget.taken(), 0);
     }
 
     #[test]

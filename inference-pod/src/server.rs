@@ -28,6 +28,12 @@ use crate::shutdown::{self, Signals};
 
 /// HTTP/2 flow-control window of gRPC: with the protocol's 64 KiB, a large tensor would wait for a round trip every few packets.
 const GRPC_WINDOW_BYTES: u32 = 8 << 20;
+/// A client of gRPC that sends nothing for so long is asked whether it is there, and the connection is given up when nothing
+/// comes back.
+const GRPC_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const GRPC_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// The same by the kernel, for a connection on which HTTP/2 has not begun.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 /// The operations port is asked for little, and ends last.
 const OPERATIONS_END: Duration = Duration::from_secs(1);
 
@@ -190,10 +196,14 @@ async fn serve_grpc(
         stop.clone(),
     ));
     let routes = tonic::service::Routes::new(health).add_service(grpc_v2::inference(Arc::clone(&service)));
-    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = tonic::transport::server::TcpIncoming::from(listener)
+        .with_nodelay(Some(true))
+        .with_keepalive(Some(TCP_KEEPALIVE));
     tonic::transport::Server::builder()
         .initial_stream_window_size(GRPC_WINDOW_BYTES)
         .initial_connection_window_size(GRPC_WINDOW_BYTES)
+        .http2_keepalive_interval(Some(GRPC_KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(GRPC_KEEPALIVE_TIMEOUT))
         .add_routes(grpc_v2::metered(service, routes))
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await?;

@@ -85,14 +85,33 @@ impl Repository {
         if self.is_complete(manifest).await? {
             return Ok(Published::AlreadyThere);
         }
+        self.write_files(manifest, folder, replaced).await?;
+        self.complete(manifest, folder).await
+    }
+
+    async fn write_files(
+        &self,
+        manifest: &Manifest,
+        folder: &Path,
+        replaced: &mut Vec<Replaced>,
+    ) -> Result<()> {
         let mut files: Vec<_> = manifest.files.iter().collect();
         files.sort_by_key(|file| (file.path != CONFIG_FILE, file.path.as_str()));
         for file in files {
             replaced.extend(self.put(manifest, file, folder).await?);
         }
-        if manifest.files.iter().any(|file| file.path == CONFIG_FILE) {
-            self.upload_model_config(manifest, folder).await?;
-        }
+        self.put_model_config(manifest, folder, manifest.version).await
+    }
+
+    async fn complete(&self, manifest: &Manifest, folder: &Path) -> Result<Published> {
+        let published = self.write_manifest(manifest).await?;
+        // An older version's publisher, which could not see this version before, may have written its own meanwhile.
+        self.put_model_config(manifest, folder, manifest.version.saturating_add(1))
+            .await?;
+        Ok(published)
+    }
+
+    async fn write_manifest(&self, manifest: &Manifest) -> Result<Published> {
         let key = key(manifest, MANIFEST_FILE);
         let content = Bytes::from(manifest.to_json());
         match with_patience(self.patience, || self.store.create(&key, content.clone())).await? {
@@ -205,15 +224,41 @@ impl Repository {
         )
     }
 
-    /// `<model>/config.pbtxt` is what Triton reads; it is that of the highest version.
-    async fn upload_model_config(&self, manifest: &Manifest, folder: &Path) -> Result<()> {
-        let versions = self.versions(&manifest.model).await?;
-        if versions.iter().any(|version| *version > manifest.version) {
+    /// `<model>/config.pbtxt` is what Triton reads; it is that of the highest version, so it is left alone once a version
+    /// from `first_newer` on is complete. It is read before the versions are: whoever completes one later writes it later,
+    /// and then this write finds it changed.
+    async fn put_model_config(&self, manifest: &Manifest, folder: &Path, first_newer: u64) -> Result<()> {
+        let Some(file) = manifest.files.iter().find(|file| file.path == CONFIG_FILE) else {
             return Ok(());
+        };
+        let (key, from) = (
+            format!("{}/{CONFIG_FILE}", manifest.model),
+            folder.join(CONFIG_FILE),
+        );
+        for _ in 0..ROUNDS {
+            let found = with_patience(self.patience, || self.store.inspect(&key)).await;
+            let found = unless_missing(found)?;
+            let versions = self.versions(&manifest.model).await?;
+            if versions.iter().any(|version| *version >= first_newer) {
+                return Ok(());
+            }
+            let is_written = match found {
+                Some(found) if found.sha256 == file.sha256 => true,
+                Some(Moved { tag, .. }) => {
+                    let written =
+                        with_patience(self.patience, || self.store.replace(&key, &from, &tag)).await?;
+                    written != Replacement::Changed
+                }
+                None => {
+                    let written = with_patience(self.patience, || self.store.upload_new(&key, &from)).await?;
+                    written == Creation::Created
+                }
+            };
+            if is_written {
+                return Ok(());
+            }
         }
-        let key = format!("{}/{CONFIG_FILE}", manifest.model);
-        let from = folder.join(CONFIG_FILE);
-        with_patience(self.patience, || self.store.upload(&key, &from)).await
+        Err(self.never_settles(&key))
     }
 }
 

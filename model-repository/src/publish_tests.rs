@@ -31,6 +31,17 @@ async fn version(content: &str) -> (tempfile::TempDir, Manifest) {
     (folder, manifest)
 }
 
+/// The same for a version of this number with a configuration.
+async fn configured(number: u64, config: &str) -> (tempfile::TempDir, Manifest) {
+    let (folder, mut manifest) = version("model").await;
+    std::fs::write(folder.path().join(CONFIG_FILE), config).unwrap();
+    let config = ManifestFile::describe(folder.path(), CONFIG_FILE).await.unwrap();
+    manifest.files.push(config);
+    manifest.digest = Digest::of_files(&manifest.files);
+    manifest.version = number;
+    (folder, manifest)
+}
+
 struct World {
     root: tempfile::TempDir,
     repository: Repository,
@@ -45,6 +56,10 @@ impl World {
 
     fn stored(&self) -> String {
         std::fs::read_to_string(self.root.path().join("tumour/1/model.onnx")).unwrap()
+    }
+
+    fn model_config(&self) -> String {
+        std::fs::read_to_string(self.root.path().join("tumour/config.pbtxt")).unwrap()
     }
 }
 
@@ -125,4 +140,43 @@ async fn a_publisher_whose_manifest_won_restores_what_another_wrote_before_it() 
         "{error}"
     );
     assert_eq!(world.stored(), "winner");
+}
+
+#[tokio::test]
+async fn the_models_configuration_is_the_newest_versions_whoever_is_slower() {
+    let world = World::new();
+    let repository = &world.repository;
+    let (older_folder, older) = configured(1, "older").await;
+    let (newer_folder, newer) = configured(2, "newer").await;
+    // The newer version is not complete yet when the older one's publisher looks.
+    repository
+        .write_files(&newer, newer_folder.path(), &mut Vec::new())
+        .await
+        .unwrap();
+    repository.publish(&older, older_folder.path()).await.unwrap();
+    assert_eq!(world.model_config(), "older");
+    repository.complete(&newer, newer_folder.path()).await.unwrap();
+    assert_eq!(world.model_config(), "newer");
+    // The older one's publisher goes on, or another one does its work again.
+    for first_newer in [1, 2] {
+        repository
+            .put_model_config(&older, older_folder.path(), first_newer)
+            .await
+            .unwrap();
+    }
+    assert_eq!(world.model_config(), "newer");
+}
+
+#[tokio::test]
+async fn a_publisher_with_other_bytes_does_not_leave_its_configuration() {
+    let world = World::new();
+    let (folder, manifest) = configured(1, "winner").await;
+    let (other_folder, other) = configured(1, "other").await;
+    world.repository.publish(&manifest, folder.path()).await.unwrap();
+    world
+        .repository
+        .put_model_config(&other, other_folder.path(), 1)
+        .await
+        .unwrap();
+    assert_eq!(world.model_config(), "winner");
 }

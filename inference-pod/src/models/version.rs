@@ -9,6 +9,7 @@ use aiops_model_repository::{Digest, Manifest};
 use super::validate::{Accepted, accept, client_shape};
 use crate::configuration::{GraphTensor, ModelConfig};
 use crate::error::{InferenceError, Result};
+use crate::memory::Reservation;
 use crate::metrics::FailureReason;
 use crate::runtime::OutputTensor;
 use crate::scheduler::{JobRequest, Scheduler};
@@ -83,8 +84,13 @@ impl ModelVersion {
         }
     }
 
-    /// Answers a request: checks it, waits for its turn, and gives the outputs that were asked for.
-    pub async fn infer(&self, request: InferenceRequest) -> Result<InferenceResponse> {
+    /// Answers a request: checks it, waits for its turn, and gives the outputs that were asked for. `memory` is its share
+    /// of the memory for requests.
+    pub async fn infer(
+        &self,
+        request: InferenceRequest,
+        memory: &Arc<Reservation>,
+    ) -> Result<InferenceResponse> {
         let received = Instant::now();
         let Accepted {
             inputs,
@@ -102,6 +108,7 @@ impl ModelVersion {
                 rows,
                 received,
                 deadline,
+                memory: Arc::clone(memory),
             })
             .await?;
         let outputs = outputs

@@ -1,6 +1,7 @@
 //! Reading the body of an HTTP request, within its limits of size, memory and time.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use axum::body::{Body, BodyDataStream};
 use bytes::{Bytes, BytesMut};
@@ -140,6 +141,20 @@ pub(super) async fn decode<T: Send + 'static>(
         .unwrap_or_else(|panic| Err(InferenceError::internal(format!("decoding failed: {panic}"))))
 }
 
+/// The same for work on a request's bytes. A caller that goes away does not end it, so it keeps the request's share too.
+pub(super) async fn decode_held<T: Send + 'static>(
+    bytes: usize,
+    memory: &Arc<Reservation>,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let memory = Arc::clone(memory);
+    decode(bytes, move || {
+        let _memory = memory;
+        work()
+    })
+    .await
+}
+
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
@@ -197,6 +212,33 @@ mod tests {
         assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
         drop(other);
         assert_eq!(read_all(&intake, Body::from_stream(pieces(5))).await.unwrap(), 50);
+    }
+
+    #[tokio::test]
+    async fn what_is_still_decoded_for_a_caller_that_left_keeps_its_share() {
+        let budget = Budget::of(Some(LARGE_BODY_BYTES * 4));
+        let memory = Arc::new(budget.reserve(2));
+        memory.grow(LARGE_BODY_BYTES + 1).unwrap();
+        let (begun, begins) = std::sync::mpsc::channel();
+        let (goes_on, go_on) = std::sync::mpsc::channel::<()>();
+        let caller = tokio::spawn(async move {
+            decode_held(LARGE_BODY_BYTES + 1, &memory, move || {
+                begun.send(()).unwrap();
+                go_on.recv().unwrap();
+                Ok(())
+            })
+            .await
+        });
+        tokio::task::spawn_blocking(move || begins.recv().unwrap())
+            .await
+            .unwrap();
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled());
+        assert_eq!(budget.taken(), 2 * (LARGE_BODY_BYTES + 1));
+        goes_on.send(()).unwrap();
+        while budget.taken() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -177,7 +177,8 @@ fn both_or_neither(has_conversion: bool, has_samples: bool) -> Result<(), Failur
     Err(Failure::new(
         Reason::InvalidModel,
         format!(
-            "{present} is beside the model and {absent} is not, so that the model cannot be compared with its original;              convert it again, or remove {present} to publish a model without an original"
+            "{present} is beside the model and {absent} is not, so that the model cannot be compared with its original; \
+             convert it again, or remove {present} to publish a model without an original"
         ),
     ))
 }
@@ -236,4 +237,19 @@ fn repository_failure(error: RepositoryError) -> Failure {
         }
     };
     Failure::new(reason, format!("{error}{what_to_do}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_beside_a_model_is_named_in_one_sentence() {
+        assert!(both_or_neither(true, true).is_ok() && both_or_neither(false, false).is_ok());
+        let message = both_or_neither(true, false).unwrap_err().message;
+        assert!(
+            message.contains("its original; convert it again, or remove"),
+            "{message}"
+        );
+    }
 }

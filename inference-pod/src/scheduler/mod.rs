@@ -13,7 +13,8 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::error::Result;
+use crate::error::{InferenceError, Result};
+use crate::memory::Reservation;
 use crate::runtime::{GraphSession, OutputTensor};
 use crate::statistics::Statistics;
 use queue::Queue;
@@ -58,16 +59,26 @@ impl Scheduler {
             rows,
             received,
             deadline,
+            memory,
         } = job;
-        self.queue.submit(Job {
+        let sequence = self.queue.submit(Job {
             inputs,
             rows,
             received,
             deadline,
+            memory,
             reply,
         })?;
-        answer.await.unwrap_or_else(|_| {
-            Err(crate::error::InferenceError::internal(
+        let mut caller = Caller {
+            queue: &self.queue,
+            sequence,
+            answer,
+            is_waiting: true,
+        };
+        let answered = (&mut caller.answer).await;
+        caller.is_waiting = false;
+        answered.unwrap_or_else(|_| {
+            Err(InferenceError::internal(
                 "the worker of this model ended without an answer",
             ))
         })
@@ -90,6 +101,24 @@ impl Drop for Scheduler {
     }
 }
 
+/// Who waits for an answer; dropped before it comes, it takes its request out of the queue. Until a worker looked at it, the
+/// request would keep memory from those who still wait.
+struct Caller<'a> {
+    queue: &'a Queue,
+    sequence: u64,
+    answer: oneshot::Receiver<Result<Vec<OutputTensor>>>,
+    is_waiting: bool,
+}
+
+impl Drop for Caller<'_> {
+    fn drop(&mut self) {
+        if self.is_waiting {
+            self.answer.close();
+            self.queue.withdraw(self.sequence);
+        }
+    }
+}
+
 /// A checked request.
 pub struct JobRequest {
     /// Inputs in the graph's order and with the graph's shapes.
@@ -100,4 +129,72 @@ pub struct JobRequest {
     pub received: Instant,
     /// When it is no longer wanted.
     pub deadline: Option<Instant>,
+    /// Its share of the memory for requests, kept until its inputs are gone.
+    pub memory: Arc<Reservation>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::memory::Budget;
+    use crate::metrics::Metrics;
+    use crate::tensor::TensorData;
+
+    const REQUEST_BYTES: usize = 1000;
+
+    fn request(budget: &Arc<Budget>) -> Result<JobRequest> {
+        let memory = budget.reserve(2);
+        memory.grow(REQUEST_BYTES)?;
+        Ok(JobRequest {
+            inputs: vec![JobInput {
+                shape: vec![1, REQUEST_BYTES as i64],
+                data: TensorData::Fixed(vec![0; REQUEST_BYTES].into()),
+            }],
+            rows: 1,
+            received: Instant::now(),
+            deadline: None,
+            memory: Arc::new(memory),
+        })
+    }
+
+    /// Without a session nothing is ever answered.
+    fn held_scheduler(statistics: &Arc<Statistics>) -> Scheduler {
+        let limits = Limits {
+            max_batch_rows: 4,
+            max_delay: Duration::ZERO,
+            preferred_rows: vec![],
+            max_requests: 1024,
+        };
+        Scheduler::start("m", vec![], limits, statistics).unwrap()
+    }
+
+    #[tokio::test]
+    async fn callers_that_leave_give_their_memory_back_but_for_what_a_worker_has() {
+        let statistics = Arc::new(Statistics::new(Metrics::default().of_model("m", 1)));
+        let scheduler = held_scheduler(&statistics);
+        let budget = Budget::of(Some(10 * 2 * REQUEST_BYTES));
+        let mut waiting: Vec<_> = (0..10)
+            .map(|_| Box::pin(scheduler.run(request(&budget).unwrap())))
+            .collect();
+        for caller in &mut waiting {
+            assert!(futures::poll!(caller).is_pending());
+        }
+        assert!(request(&budget).is_err(), "ten fill the budget");
+        let batch = scheduler.queue.take().unwrap();
+        assert_eq!(batch.len(), 4);
+        drop(waiting);
+        assert_eq!(budget.taken(), 4 * 2 * REQUEST_BYTES);
+        assert_eq!(statistics.metrics().pending.get(), 0);
+        assert_eq!(statistics.snapshot().fail.count, 6);
+
+        for _ in 0..1000 {
+            let mut caller = Box::pin(scheduler.run(request(&budget).unwrap()));
+            assert!(futures::poll!(&mut caller).is_pending());
+        }
+        assert_eq!(budget.taken(), 4 * 2 * REQUEST_BYTES);
+        drop(batch);
+        assert_eq!(budget.taken(), 0);
+    }
 }

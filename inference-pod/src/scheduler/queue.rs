@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::error::{InferenceError, Result};
+use crate::memory::Reservation;
 use crate::metrics::FailureReason;
 use crate::runtime::OutputTensor;
 use crate::statistics::Statistics;
@@ -46,6 +47,8 @@ pub struct Job {
     pub(super) rows: usize,
     pub(super) received: Instant,
     pub(super) deadline: Option<Instant>,
+    #[expect(dead_code, reason = "held as long as the inputs are")]
+    pub(super) memory: Arc<Reservation>,
     pub(super) reply: oneshot::Sender<Result<Vec<OutputTensor>>>,
 }
 
@@ -106,8 +109,8 @@ impl Queue {
         }
     }
 
-    /// Adds a request, or refuses it at once when the queue is full.
-    pub(super) fn submit(&self, job: Job) -> Result<()> {
+    /// Adds a request, or refuses it at once when the queue is full. Answers the number by which it can be withdrawn.
+    pub(super) fn submit(&self, job: Job) -> Result<u64> {
         let entered = Instant::now();
         let bytes = job.byte_size();
         let key = job.key();
@@ -137,7 +140,31 @@ impl Queue {
         self.statistics.metrics().pending.inc();
         drop(state);
         self.changed.notify_one();
-        Ok(())
+        Ok(sequence)
+    }
+
+    /// Takes a request out whose caller has stopped waiting, unless a worker has it already.
+    pub(super) fn withdraw(&self, sequence: u64) {
+        let mut state = self.lock();
+        let found = state.lanes.iter_mut().find_map(|(key, lane)| {
+            let position = lane
+                .waiting
+                .binary_search_by_key(&sequence, |queued| queued.sequence);
+            let queued = lane.waiting.remove(position.ok()?)?;
+            lane.rows -= queued.job.rows;
+            Some((lane.waiting.is_empty().then(|| key.clone()), queued))
+        });
+        let Some((emptied, queued)) = found else {
+            return;
+        };
+        if let Some(key) = emptied {
+            state.lanes.remove(&key);
+        }
+        state.requests -= 1;
+        state.bytes -= queued.bytes;
+        self.statistics.metrics().pending.dec();
+        drop(state);
+        self.bury(queued.job);
     }
 
     /// Waits for work and takes a batch of it; nothing once the queue is closed and empty.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::memory::Budget;
 use crate::metrics::Metrics;
 
 type Answer = oneshot::Receiver<Result<Vec<OutputTensor>>>;
@@ -31,6 +32,7 @@ fn job(rows: usize, width: i64) -> (Job, Answer) {
             rows,
             received: Instant::now(),
             deadline: None,
+            memory: Arc::new(Budget::of(None).reserve(1)),
             reply,
         },
         answer,
@@ -99,6 +101,26 @@ fn callers_that_left_make_room_and_are_never_run() {
     queue.submit(alive).unwrap();
     assert_eq!(rows(&queue.take().unwrap()), [2]);
     assert_eq!(queue.statistics.snapshot().fail.count, 2);
+}
+
+#[test]
+fn a_request_that_is_withdrawn_leaves_its_neighbours_and_their_batch_alone() {
+    let queue = queue(8, 10, 0);
+    let waiting: Vec<_> = [(1, 2), (2, 5), (3, 2), (4, 2)]
+        .into_iter()
+        .map(|(rows, width)| {
+            let (job, answer) = job(rows, width);
+            (queue.submit(job).unwrap(), answer)
+        })
+        .collect();
+    for index in [1, 2, 2] {
+        queue.withdraw(waiting[index].0);
+    }
+    assert_eq!(rows(&queue.take().unwrap()), [1, 4]);
+    queue.withdraw(waiting[0].0);
+    let state = queue.lock();
+    assert_eq!((state.requests, state.bytes, state.lanes.len()), (0, 0, 0));
+    assert_eq!(queue.statistics.metrics().pending.get(), 0);
 }
 
 #[test]

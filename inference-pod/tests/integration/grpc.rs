@@ -178,6 +178,33 @@ async fn a_model_is_described() {
     assert_eq!(unknown.code(), Code::NotFound);
 }
 
+/// A client that was cut off cannot say that it is gone.
+#[test]
+fn a_client_that_says_nothing_is_asked_whether_it_is_there() {
+    use std::io::{Read as _, Write as _};
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const PING: u8 = 6;
+    let repository = Repository::of(&["dense_1"]);
+    let server = Server::start_unready(&repository.uri(), &[]);
+    let address = server.grpc.strip_prefix("http://").unwrap();
+    let mut connection = std::net::TcpStream::connect(address).unwrap();
+    connection
+        .set_read_timeout(Some(std::time::Duration::from_secs(30)))
+        .unwrap();
+    connection.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+    connection.write_all(&SETTINGS).unwrap();
+    loop {
+        let mut head = [0; 9];
+        connection.read_exact(&mut head).expect("a ping comes");
+        let [high, middle, low, kind, ..] = head;
+        let length = u32::from_be_bytes([0, high, middle, low]);
+        connection.read_exact(&mut vec![0; length as usize]).unwrap();
+        if kind == PING {
+            break;
+        }
+    }
+}
+
 #[tokio::test]
 async fn health_checks_of_grpc_follow_readiness() {
     let repository = Repository::of(&["dense_1"]);

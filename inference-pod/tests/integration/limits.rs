@@ -1,8 +1,9 @@
 //! Requests that would take more memory than there is for them.
 
+use aiops_inference_pod::protocol::grpc_v2::proto;
 use serde_json::{Value, json};
 
-use crate::support::{Repository, Server, client};
+use crate::support::{Repository, Server, client, eventually};
 
 fn rows(count: usize) -> Value {
     json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [count, 4], "data": vec![0; count * 4]}]})
@@ -60,4 +61,66 @@ async fn requests_that_the_memory_does_not_hold_are_refused_with_the_numbers() {
     .await;
     assert_eq!(status, 413, "{answer}");
     assert!(server.is_ready().await);
+}
+
+/// A message of as many bytes as its name has, and some more.
+fn message(name_bytes: usize) -> proto::ModelInferRequest {
+    let input = proto::model_infer_request::InferInputTensor {
+        name: "x".into(),
+        datatype: "FP32".into(),
+        shape: vec![1, 1],
+        ..Default::default()
+    };
+    proto::ModelInferRequest {
+        model_name: "slow".into(),
+        id: "7".repeat(name_bytes),
+        inputs: vec![input],
+        raw_input_contents: vec![vec![0; 4].into()],
+        ..Default::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_go_away_in_every_protocol_leave_all_the_memory_to_the_next() {
+    let repository = Repository::of(&["slow"]);
+    repository.config("slow", "max_batch_size: 1 dynamic_batching { }");
+    let server = Server::start(&repository.uri(), &["--max-request-memory=800000"]).await;
+    let url = format!("{}/v2/models/slow/infer", server.http);
+    let rest = format!("{}/predict/slow", server.rest);
+    let tensors = json!({
+        "id": "7".repeat(1000),
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1]}],
+    });
+    let rows = json!({"instances": vec![[1]; 100]});
+    let (http, grpc) = (client(), server.grpc().await);
+    let pending = "nv_inference_pending_request_count{model=\"slow\",version=\"1\"}";
+    for _ in 0..3 {
+        let callers: Vec<_> = (0..60)
+            .map(|index| {
+                let mut grpc = grpc.clone();
+                let request = match index % 3 {
+                    0 => http.post(&url).json(&tensors),
+                    _ => http.post(&rest).json(&rows),
+                };
+                tokio::spawn(async move {
+                    match index % 3 {
+                        1 => drop(grpc.model_infer(message(1000)).await),
+                        _ => drop(request.send().await),
+                    }
+                })
+            })
+            .collect();
+        eventually("many requests to wait", || async {
+            server.metric(pending).await > 20.0
+        })
+        .await;
+        for caller in callers {
+            caller.abort();
+        }
+    }
+    eventually("a message that needs all the memory to be answered", || async {
+        grpc.clone().model_infer(message(99_000)).await.is_ok()
+    })
+    .await;
+    assert!(server.metric(pending).await < 1.0);
 }

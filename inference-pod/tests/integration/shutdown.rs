@@ -15,6 +15,21 @@ fn body() -> serde_json::Value {
     json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1]}]})
 }
 
+fn message() -> proto::ModelInferRequest {
+    let input = proto::model_infer_request::InferInputTensor {
+        name: "x".into(),
+        datatype: "FP32".into(),
+        shape: vec![1, 1],
+        ..Default::default()
+    };
+    proto::ModelInferRequest {
+        model_name: "slow".into(),
+        inputs: vec![input],
+        raw_input_contents: vec![vec![0; 4].into()],
+        ..Default::default()
+    }
+}
+
 fn slow_repository() -> Repository {
     let repository = Repository::of(&["slow"]);
     repository.config("slow", "max_batch_size: 1 dynamic_batching { }");
@@ -38,21 +53,7 @@ async fn requests_in_flight_are_finished_in_every_protocol() {
                         let rows = json!({"instances": [[1]]});
                         client.post(rest).json(&rows).send().await.unwrap().status() == 200
                     }
-                    _ => {
-                        let input = proto::model_infer_request::InferInputTensor {
-                            name: "x".into(),
-                            datatype: "FP32".into(),
-                            shape: vec![1, 1],
-                            ..Default::default()
-                        };
-                        let request = proto::ModelInferRequest {
-                            model_name: "slow".into(),
-                            inputs: vec![input],
-                            raw_input_contents: vec![vec![0; 4].into()],
-                            ..Default::default()
-                        };
-                        grpc.model_infer(request).await.is_ok()
-                    }
+                    _ => grpc.model_infer(message()).await.is_ok(),
                 }
             })
         })
@@ -146,20 +147,8 @@ fn stalled_upload(server: &Server) -> std::net::TcpStream {
 async fn whoever_only_keeps_a_connection_open_does_not_hold_up_the_end() {
     let repository = slow_repository();
     let mut server = Server::start(&repository.uri(), &[]).await;
-    let input = proto::model_infer_request::InferInputTensor {
-        name: "x".into(),
-        datatype: "FP32".into(),
-        shape: vec![1, 1],
-        ..Default::default()
-    };
-    let request = proto::ModelInferRequest {
-        model_name: "slow".into(),
-        inputs: vec![input],
-        raw_input_contents: vec![vec![0; 4].into()],
-        ..Default::default()
-    };
     // What tritonclient's start_stream() keeps open, with twenty requests under way.
-    let messages = futures::stream::iter(vec![request; 20]).chain(futures::stream::pending());
+    let messages = futures::stream::iter(vec![message(); 20]).chain(futures::stream::pending());
     let mut answers = server
         .grpc()
         .await
@@ -193,6 +182,32 @@ async fn whoever_only_keeps_a_connection_open_does_not_hold_up_the_end() {
     while let Ok(Some(_)) = watch.message().await {}
     assert_eq!(server.end().await.code(), Some(0), "{}", server.log());
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_never_idle_is_ended_too() {
+    let repository = slow_repository();
+    let mut server = Server::start(&repository.uri(), &[]).await;
+    let mut answers = server
+        .grpc()
+        .await
+        .model_stream_infer(futures::stream::repeat(message()))
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(answers.message().await.unwrap().is_some());
+    let start = Instant::now();
+    server.signal("TERM");
+    let end = loop {
+        match answers.message().await {
+            Ok(Some(_)) => assert!(start.elapsed() < Duration::from_secs(10), "still answered"),
+            Ok(None) => panic!("a stream that the client did not end must not look complete"),
+            Err(end) => break end,
+        }
+    };
+    assert_eq!(end.code(), tonic::Code::Unavailable, "{end}");
+    assert_eq!(server.end().await.code(), Some(0), "{}", server.log());
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
 #[tokio::test]

@@ -77,15 +77,6 @@ impl FolderStore {
         moved(&path).await
     }
 
-    pub(crate) async fn upload(&self, key: &str, from: &Path) -> Result<()> {
-        let to = self.path(key);
-        self.copied_beside(&to, from)
-            .await?
-            .persist(&to)
-            .map_err(|error| RepositoryError::io(&to)(error.error))?;
-        Ok(())
-    }
-
     pub(crate) async fn upload_new(&self, key: &str, from: &Path) -> Result<Creation> {
         let to = self.path(key);
         persist_new(self.copied_beside(&to, from).await?, &to)

@@ -127,13 +127,6 @@ impl Store {
     }
 
     /// Streams a local file into an object, replacing what is there.
-    pub(crate) async fn upload(&self, key: &str, from: &Path) -> Result<()> {
-        match self {
-            Self::S3(store) => store.upload(key, from).await,
-            Self::Folder(store) => store.upload(key, from).await,
-        }
-    }
-
     /// Writes a small object unless the key exists. Of two callers at the same time one creates.
     pub(crate) async fn create(&self, key: &str, content: Bytes) -> Result<Creation> {
         match self {

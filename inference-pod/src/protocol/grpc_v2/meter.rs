@@ -10,18 +10,17 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use tonic::Status;
 
+use super::pauses::{self, PREFIX_BYTES};
 use crate::error::Result;
 use crate::memory::Reservation;
 use crate::protocol::Service;
 use crate::protocol::intake::TENSOR_EXPANSION;
 
-/// Before a message: a flag, and its length in four bytes.
-const PREFIX_BYTES: usize = 5;
-
 /// Gives each call a share of the budget, which its handler finds among the extensions of the request.
 pub(super) async fn meter(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
     let reservation = Arc::new(service.intake.budget.reserve(TENSOR_EXPANSION));
     let (mut parts, body) = request.into_parts();
+    let body = pauses::bounded(body);
     parts.extensions.insert(Arc::clone(&reservation));
     let body = Body::from_stream(metered(service, Arc::clone(&reservation), body));
     let response = next.run(Request::from_parts(parts, body)).await;

@@ -3,6 +3,7 @@
 mod convert;
 mod describe;
 mod meter;
+mod pauses;
 mod service;
 
 use crate::models::PLATFORM;

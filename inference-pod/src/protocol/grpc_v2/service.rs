@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _, stream};
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::proto::grpc_inference_service_server::GrpcInferenceService;
@@ -12,6 +11,7 @@ use super::{convert, describe, proto};
 use crate::error::{InferenceError, Result};
 use crate::memory::Reservation;
 use crate::models::ModelVersion;
+use crate::protocol::intake::TENSOR_EXPANSION;
 use crate::protocol::{EXTENSIONS, SERVER_NAME, Service, index};
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -29,31 +29,50 @@ impl Grpc {
     fn find(&self, name: &str, version: &str) -> Result<Arc<ModelVersion>> {
         self.service.registry.find(name, convert::version(version)?)
     }
+
+    /// The share of the memory for requests that a call was given when it came in.
+    fn memory<T>(&self, request: &Request<T>) -> Arc<Reservation> {
+        let given = request.extensions().get::<Arc<Reservation>>().cloned();
+        given.unwrap_or_else(|| Arc::new(self.service.intake.budget.reserve(TENSOR_EXPANSION)))
+    }
 }
 
-async fn infer(service: &Service, message: proto::ModelInferRequest) -> Result<proto::ModelInferResponse> {
+async fn infer(
+    service: &Service,
+    message: proto::ModelInferRequest,
+    memory: &Arc<Reservation>,
+) -> Result<proto::ModelInferResponse> {
     let _accepted = service.intake.accepted.begin();
     let model = service
         .registry
         .find(&message.model_name, convert::version(&message.model_version)?)?;
     let request = convert::request(message)?;
-    Ok(convert::response(model.infer(request).await?))
+    Ok(convert::response(model.infer(request, memory).await?))
 }
 
-/// The messages of a stream; once the server stops, those that are there already, and then the end.
-fn until(
-    stop: CancellationToken,
+/// The messages of a stream; once the server stops, those that are there already, and then the end. Whoever always has
+/// another one there gets no more time than whoever pauses.
+fn until_the_end(
+    service: Arc<Service>,
     messages: Streaming<proto::ModelInferRequest>,
 ) -> impl Stream<Item = Result<proto::ModelInferRequest, Status>> + Send + 'static {
-    stream::unfold(Some((stop, messages)), |open| async {
-        let (stop, mut messages) = open?;
-        tokio::select! {
+    let stop = service.intake.stop.clone();
+    let too_late = Box::pin(async move { service.intake.too_late().await });
+    stream::unfold(Some((stop, too_late, messages)), |open| async {
+        let (stop, mut too_late, mut messages) = open?;
+        let message = tokio::select! {
             biased;
-            message = messages.next() => message.map(|message| (message, Some((stop, messages)))),
-            () = stop.cancelled() => {
-                Some((Err(Status::unavailable("this server ends; open the stream again")), None))
+            () = &mut too_late => None,
+            message = messages.next() => Some(message?),
+            () = stop.cancelled() => None,
+        };
+        Some(match message {
+            Some(message) => (message, Some((stop, too_late, messages))),
+            None => {
+                let end = Status::unavailable("this server ends; open the stream again");
+                (Err(end), None)
             }
-        }
+        })
     })
 }
 
@@ -125,7 +144,10 @@ impl GrpcInferenceService for Grpc {
         &self,
         request: Request<proto::ModelInferRequest>,
     ) -> Answer<proto::ModelInferResponse> {
-        Ok(Response::new(infer(&self.service, request.into_inner()).await?))
+        let memory = self.memory(&request);
+        Ok(Response::new(
+            infer(&self.service, request.into_inner(), &memory).await?,
+        ))
     }
 
     type ModelStreamInferStream =
@@ -137,17 +159,15 @@ impl GrpcInferenceService for Grpc {
         request: Request<Streaming<proto::ModelInferRequest>>,
     ) -> Answer<Self::ModelStreamInferStream> {
         let service = Arc::clone(&self.service);
-        let reservation = request.extensions().get::<Arc<Reservation>>().cloned();
-        let messages = until(self.service.intake.stop.clone(), request.into_inner());
+        let memory = self.memory(&request);
+        let messages = until_the_end(Arc::clone(&service), request.into_inner());
         let answers = messages.then(move |message| {
-            let (service, reservation) = (Arc::clone(&service), reservation.clone());
+            let (service, memory) = (Arc::clone(&service), Arc::clone(&memory));
             async move {
                 let message = message?;
                 let id = message.id.clone();
-                let answered = infer(&service, message).await;
-                if let Some(reservation) = reservation {
-                    reservation.clear();
-                }
+                let answered = infer(&service, message, &memory).await;
+                memory.clear();
                 Ok(match answered {
                     Ok(answer) => proto::ModelStreamInferResponse {
                         error_message: String::new(),

@@ -173,17 +173,20 @@ async fn infer(
     drop(path.find(&service)?);
     let body::Received {
         bytes: body,
-        reservation: _reservation,
+        reservation,
     } = body::read(&service.intake, &headers, body, TENSOR_EXPANSION).await?;
+    let memory = Arc::new(reservation);
     let _accepted = service.intake.accepted.begin();
     // Looked up when the request is whole: a slow sender must not keep a version that is to be unloaded.
     let model = path.find(&service)?;
     let json_length = infer::json_length(&headers)?;
     let decoding_model = Arc::clone(&model);
     let size = body.len();
-    let (request, wanted) =
-        body::decode(size, move || infer::decode(&decoding_model, &body, json_length)).await?;
-    let answer = model.infer(request).await?;
+    let (request, wanted) = body::decode_held(size, &memory, move || {
+        infer::decode(&decoding_model, &body, json_length)
+    })
+    .await?;
+    let answer = model.infer(request, &memory).await?;
     let size = answer.outputs.iter().map(|output| output.data.byte_size()).sum();
     let encoded = body::decode(size, move || infer::encode(&answer, &wanted)).await?;
     Ok(encoded.into_response())

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::intake::ROW_EXPANSION;
 use super::{Service, body, status};
 use crate::error::{InferenceError, Result};
+use crate::memory::Reservation;
 use crate::models::ModelVersion;
 use crate::tensor::{InferenceRequest, InferenceResponse};
 
@@ -112,13 +113,14 @@ async fn predict(service: &Service, name: &str, headers: &HeaderMap, body: Body)
     drop(service.registry.find(name, None)?);
     let body::Received {
         bytes: body,
-        reservation: _reservation,
+        reservation,
     } = body::read(&service.intake, headers, body, ROW_EXPANSION).await?;
+    let memory = Arc::new(reservation);
     let _accepted = service.intake.accepted.begin();
     // Looked up when the request is whole: a slow sender must not keep a version that is to be unloaded.
     let model = service.registry.find(name, None)?;
     let decoding_model = Arc::clone(&model);
-    let requests = body::decode(body.len(), move || {
+    let requests = body::decode_held(body.len(), &memory, move || {
         let request: Request = serde_json::from_slice(&body).map_err(|error| {
             InferenceError::invalid(format!(
                 "the body is not JSON of the form {{\"instances\": [row, …]}} with a list or an object as each row: {error}"
@@ -127,7 +129,7 @@ async fn predict(service: &Service, name: &str, headers: &HeaderMap, body: Body)
         rows::decode(&decoding_model, &request.instances)
     })
     .await?;
-    let answers = run(&model, requests).await?;
+    let answers = run(&model, requests, &memory).await?;
     let mut predictions = Vec::new();
     for part in &answers {
         predictions.extend(answer::predictions(&model, part)?);
@@ -142,10 +144,14 @@ async fn predict(service: &Service, name: &str, headers: &HeaderMap, body: Body)
 
 /// Rows beyond the model's largest batch were cut into several requests. Two for each session keep it busy; more would only
 /// fill the queue, which then refuses them and everybody else.
-async fn run(model: &ModelVersion, requests: Vec<InferenceRequest>) -> Result<Vec<InferenceResponse>> {
+async fn run(
+    model: &ModelVersion,
+    requests: Vec<InferenceRequest>,
+    memory: &Arc<Reservation>,
+) -> Result<Vec<InferenceResponse>> {
     let at_once = (2 * model.config.instances as usize).clamp(1, model.config.max_queue_size());
     stream::iter(requests)
-        .map(|request| model.infer(request))
+        .map(|request| model.infer(request, memory))
         .buffered(at_once)
         .try_collect()
         .await

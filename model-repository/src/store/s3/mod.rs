@@ -136,13 +136,6 @@ impl S3Store {
         })
     }
 
-    pub(crate) async fn upload(&self, key: &str, from: &Path) -> Result<()> {
-        self.put(key, from, |put| put)
-            .await?
-            .map_err(|error| self.failure(key, &error))?;
-        Ok(())
-    }
-
     pub(crate) async fn upload_new(&self, key: &str, from: &Path) -> Result<Creation> {
         match self.put(key, from, |put| put.if_none_match("*")).await? {
             Ok(_) => Ok(Creation::Created),
