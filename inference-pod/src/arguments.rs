@@ -38,6 +38,19 @@ pub enum LogFormat {
     Json,
 }
 
+/// How answers over gRPC are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CompressionLevel {
+    /// Not at all.
+    None,
+    /// As the others: there is one level.
+    Low,
+    /// As the others: there is one level.
+    Medium,
+    /// As the others: there is one level.
+    High,
+}
+
 /// Flags that both commands have.
 #[derive(Debug, Args)]
 pub struct CommonArguments {
@@ -76,6 +89,9 @@ pub struct ServeArguments {
     /// Port of the gRPC server.
     #[arg(long, default_value_t = 8001, value_name = "PORT")]
     pub grpc_port: u16,
+    /// Whether answers over gRPC are compressed (gzip) for clients that accept it.
+    #[arg(long, value_enum, default_value_t = CompressionLevel::None, value_name = "LEVEL")]
+    pub grpc_infer_response_compression_level: CompressionLevel,
     /// Address of the metrics server.
     #[arg(long, default_value = "0.0.0.0", value_name = "ADDRESS")]
     pub metrics_address: IpAddr,

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::arguments::ServeArguments;
+use crate::arguments::{CompressionLevel, ServeArguments};
 use crate::lifecycle::Lifecycle;
 use crate::memory::Budget;
 use crate::metrics::Metrics;
@@ -151,7 +151,8 @@ async fn start_fronts(
             axum::middleware::from_fn_with_state(Arc::clone(&service.lifecycle), close_when_stopping);
         fronts.spawn(serve_http(listener, router.layer(closing), stop.clone()));
     }
-    fronts.spawn(serve_grpc(grpc, Arc::clone(service), stop.clone()));
+    let compress = arguments.grpc_infer_response_compression_level != CompressionLevel::None;
+    fronts.spawn(serve_grpc(grpc, Arc::clone(service), compress, stop.clone()));
     Ok(fronts)
 }
 
@@ -180,6 +181,7 @@ async fn serve_http(listener: TcpListener, router: Router, stop: CancellationTok
 async fn serve_grpc(
     listener: TcpListener,
     service: Arc<Service>,
+    compress: bool,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -189,7 +191,8 @@ async fn serve_grpc(
         reporter,
         stop.clone(),
     ));
-    let routes = tonic::service::Routes::new(health).add_service(grpc_v2::inference(Arc::clone(&service)));
+    let routes =
+        tonic::service::Routes::new(health).add_service(grpc_v2::inference(Arc::clone(&service), compress));
     let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
     tonic::transport::Server::builder()
         .initial_stream_window_size(GRPC_WINDOW_BYTES)

@@ -4,6 +4,7 @@
 
 mod binary_tensor;
 mod body;
+mod compression;
 pub mod grpc_v2;
 pub mod http_v2;
 mod intake;

@@ -213,7 +213,7 @@ async fn wrong_bodies_are_refused() {
         .send()
         .await
         .unwrap();
-    assert_eq!(compressed.status(), 501);
+    assert_eq!(compressed.status(), 400);
     let nonsense = client()
         .post(&url)
         .header("Inference-Header-Content-Length", "many")

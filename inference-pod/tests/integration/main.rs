@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod batching;
+mod compression;
 mod grpc;
 mod http;
 mod limits;

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
+use super::compression::Encoding;
 use super::intake::TENSOR_EXPANSION;
 use super::{EXTENSIONS, SERVER_NAME, Service, body, index, status};
 use crate::error::{InferenceError, Result};
@@ -184,7 +185,13 @@ async fn infer(
     let (request, wanted) =
         body::decode(size, move || infer::decode(&decoding_model, &body, json_length)).await?;
     let answer = model.infer(request).await?;
-    let size = answer.outputs.iter().map(|output| output.data.byte_size()).sum();
-    let encoded = body::decode(size, move || infer::encode(&answer, &wanted)).await?;
+    let encoding = Encoding::of_response(&headers);
+    // To compress is some ten times the work of writing.
+    let effort = if encoding.is_some() { 10 } else { 1 };
+    let size: usize = answer.outputs.iter().map(|output| output.data.byte_size()).sum();
+    let encoded = body::decode(size.saturating_mul(effort), move || {
+        infer::encode(&answer, &wanted)?.compressed(encoding)
+    })
+    .await?;
     Ok(encoded.into_response())
 }
