@@ -56,6 +56,8 @@ pub struct TensorConfig {
     pub dims: Vec<i64>,
     /// The graph's own sizes, without the batch dimension, where they differ.
     pub reshape: Option<Vec<i64>>,
+    /// File with the names of an output's classes, one a line.
+    pub label_filename: Option<String>,
 }
 
 /// How requests are put together.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use aiops_model_repository::{Digest, LocalVersion, Location, Repository, RepositoryError};
 
+use super::labels;
 use super::version::{Graph, ModelVersion, Parts};
 use crate::configuration::{self, ConfigError, ModelConfig};
 use crate::metrics::Metrics;
@@ -35,6 +36,9 @@ pub enum LoadError {
         /// Why.
         error: SessionError,
     },
+    /// The names of its classes cannot be read.
+    #[error("{0}")]
+    Labels(String),
     /// The graph fails on a row of zeros although it takes any.
     #[error("the first run failed: {0}")]
     WarmUp(String),
@@ -49,7 +53,11 @@ impl LoadError {
         match self {
             Self::Repository(error) => error.is_transient(),
             Self::Thread(_) => true,
-            Self::Config(_) | Self::MissingGraph(_) | Self::Graph { .. } | Self::WarmUp(_) => false,
+            Self::Config(_)
+            | Self::MissingGraph(_)
+            | Self::Labels(_)
+            | Self::Graph { .. }
+            | Self::WarmUp(_) => false,
         }
     }
 }
@@ -117,6 +125,7 @@ impl Loader {
             open,
             warm_up,
         } = opened;
+        let labels = labels::read(&self.repository, name, &local, &config).await?;
         let LocalVersion {
             folder,
             digest,
@@ -160,6 +169,7 @@ impl Loader {
             digest,
             config,
             manifest,
+            labels,
             folder,
             statistics,
             graph,

@@ -2,6 +2,7 @@
 
 mod holdings;
 mod keeper;
+mod labels;
 mod loader;
 mod registry;
 mod scan;

@@ -4,6 +4,7 @@
 
 mod binary_tensor;
 mod body;
+mod classification;
 mod compression;
 pub mod grpc_v2;
 pub mod http_v2;
@@ -24,7 +25,12 @@ use crate::models::{Registry, State, VersionStatus};
 /// Name that the server gives itself.
 pub const SERVER_NAME: &str = "aiops-inference-pod";
 /// Extensions of the protocol that work.
-pub const EXTENSIONS: [&str; 3] = ["model_configuration", "binary_tensor_data", "statistics"];
+pub const EXTENSIONS: [&str; 4] = [
+    "classification",
+    "model_configuration",
+    "binary_tensor_data",
+    "statistics",
+];
 
 /// What every front needs.
 pub struct Service {

@@ -102,9 +102,9 @@ async fn wrong_json_requests_are_refused_in_words() {
             "unexpected inference output 'q' for model 'dense_1'",
         ),
         (
-            json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": row}], "outputs": [{"name": "y", "parameters": {"classification": 1}}]}),
-            501,
-            "classification",
+            json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": row}], "outputs": [{"name": "y", "parameters": {"classification": "all"}}]}),
+            400,
+            "'classification' must be an integer",
         ),
         (
             json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": row}], "parameters": {"sequence_id": 1}}),

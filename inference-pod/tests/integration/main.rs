@@ -9,12 +9,14 @@
 
 mod bad_input;
 mod batching;
+mod classification;
 mod compression;
 mod grpc;
 mod http;
 mod limits;
 mod object_store;
 mod publish;
+mod raw_and_halves;
 mod rest;
 mod serving_plan;
 mod shutdown;

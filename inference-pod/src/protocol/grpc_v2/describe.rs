@@ -41,6 +41,7 @@ pub(super) fn config(config: &ModelConfig) -> proto::ModelConfig {
         reshape: reshape(tensor),
     };
     let output = |tensor: &TensorConfig| proto::ModelOutput {
+        label_filename: tensor.label_filename.clone().unwrap_or_default(),
         name: tensor.name.clone(),
         data_type: data_type(tensor.datatype).into(),
         dims: tensor.dims.clone(),

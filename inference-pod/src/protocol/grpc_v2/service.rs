@@ -12,7 +12,7 @@ use super::{convert, describe, proto};
 use crate::error::{InferenceError, Result};
 use crate::memory::Reservation;
 use crate::models::ModelVersion;
-use crate::protocol::{EXTENSIONS, SERVER_NAME, Service, index};
+use crate::protocol::{EXTENSIONS, SERVER_NAME, Service, classification, index};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -36,8 +36,11 @@ async fn infer(service: &Service, message: proto::ModelInferRequest) -> Result<p
     let model = service
         .registry
         .find(&message.model_name, convert::version(&message.model_version)?)?;
-    let request = convert::request(message)?;
-    Ok(convert::response(model.infer(request).await?))
+    let (request, classes) = convert::request(message)?;
+    classification::check(&model, &classes)?;
+    let mut answer = model.infer(request).await?;
+    classification::apply(&model, &mut answer, &classes);
+    Ok(convert::response(answer))
 }
 
 /// The messages of a stream; once the server stops, those that are there already, and then the end.

@@ -50,6 +50,9 @@ pub(super) fn config(config: &ModelConfig) -> Value {
         if let Some(shape) = &tensor.reshape {
             value["reshape"] = json!({"shape": shape});
         }
+        if let Some(file) = &tensor.label_filename {
+            value["label_filename"] = json!(file);
+        }
         value
     };
     let parameters: BTreeMap<_, _> = config

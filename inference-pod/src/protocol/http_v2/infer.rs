@@ -14,7 +14,7 @@ use crate::error::{InferenceError, Result};
 use crate::models::ModelVersion;
 use crate::protocol::compression::Encoding;
 use crate::protocol::parameters::{Parameter, check_tensor_parameter, request_timeout};
-use crate::protocol::{binary_tensor, json_tensor};
+use crate::protocol::{binary_tensor, classification, json_tensor};
 use crate::tensor::{DataType, InferenceRequest, InferenceResponse, Tensor, element_count};
 
 /// Length of the JSON before the binary data, in both directions.
@@ -105,6 +105,7 @@ pub(super) fn decode(
         wanted.read(outputs)?;
     }
     let WantedOutputs { outputs, wanted, .. } = wanted;
+    classification::check(model, &wanted.classes)?;
     Ok((
         InferenceRequest {
             id: request.id,

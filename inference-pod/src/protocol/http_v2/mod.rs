@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::compression::Encoding;
 use super::intake::TENSOR_EXPANSION;
-use super::{EXTENSIONS, SERVER_NAME, Service, body, index, status};
+use super::{EXTENSIONS, SERVER_NAME, Service, body, classification, index, status};
 use crate::error::{InferenceError, Result};
 use crate::models::ModelVersion;
 
@@ -184,12 +184,13 @@ async fn infer(
     let size = body.len();
     let (request, wanted) =
         body::decode(size, move || infer::decode(&decoding_model, &body, json_length)).await?;
-    let answer = model.infer(request).await?;
+    let mut answer = model.infer(request).await?;
     let encoding = Encoding::of_response(&headers);
     // To compress is some ten times the work of writing.
     let effort = if encoding.is_some() { 10 } else { 1 };
     let size: usize = answer.outputs.iter().map(|output| output.data.byte_size()).sum();
     let encoded = body::decode(size.saturating_mul(effort), move || {
+        classification::apply(&model, &mut answer, &wanted.classes);
         infer::encode(&answer, &wanted)?.compressed(encoding)
     })
     .await?;
