@@ -16,13 +16,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::arguments::{CompressionLevel, ServeArguments};
+use crate::arguments::{CompressionLevel, ModelControlMode, ServeArguments};
 use crate::lifecycle::Lifecycle;
 use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::models::{Keeper, Loader, Registry};
 use crate::protocol::operations::{self, Operations};
-use crate::protocol::{Accepted, Intake, Service, grpc_v2, http_v2, rest};
+use crate::protocol::{Accepted, Intake, ModelControl, Service, grpc_v2, http_v2, rest};
 use crate::runtime::{self, Runtime};
 use crate::shutdown::{self, Signals};
 
@@ -53,9 +53,11 @@ pub async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     ));
 
     let mut loading = JoinSet::new();
+    let explicit = arguments.model_control_mode == ModelControlMode::Explicit;
     loading.spawn(load(
         Arc::clone(&keeper),
         arguments.serving_plan.clone(),
+        explicit.then(|| arguments.load_model.clone()),
         arguments.exit_on_error,
     ));
     let reason = loop {
@@ -113,6 +115,7 @@ fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
     let budget = Budget::new(arguments.max_request_memory);
     tracing::info!(bytes = budget.limit(), "memory for requests");
     let service = Arc::new(Service {
+        control: control(arguments, &keeper, &registry)?,
         registry: Arc::clone(&registry),
         lifecycle,
         intake: Intake {
@@ -132,6 +135,29 @@ fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
         keeper,
         operations,
     })
+}
+
+fn control(
+    arguments: &ServeArguments,
+    keeper: &Arc<Keeper>,
+    registry: &Registry,
+) -> anyhow::Result<ModelControl> {
+    let explicit = arguments.model_control_mode == ModelControlMode::Explicit;
+    anyhow::ensure!(
+        explicit || arguments.load_model.is_empty(),
+        "--load-model needs --model-control-mode=explicit"
+    );
+    match &arguments.serving_plan {
+        Some(_) if explicit => anyhow::bail!(
+            "--model-control-mode=explicit and --serving-plan exclude each other: either calls decide what is served or the plan does"
+        ),
+        Some(_) => Ok(ModelControl::ServingPlan),
+        None if explicit => {
+            registry.remember_unloaded();
+            Ok(ModelControl::Explicit(Arc::clone(keeper)))
+        }
+        None => Ok(ModelControl::Repository),
+    }
 }
 
 async fn start_fronts(
@@ -222,13 +248,14 @@ async fn close_when_stopping(
 async fn load(
     keeper: Arc<Keeper>,
     plan: Option<std::path::PathBuf>,
+    chosen: Option<Vec<String>>,
     exit_on_error: bool,
 ) -> anyhow::Result<()> {
     if let Some(plan) = plan {
         keeper.follow_plan(plan).await;
         return Ok(());
     }
-    match keeper.serve_repository().await {
+    match keeper.serve_repository(chosen.as_deref()).await {
         Ok(()) => Ok(()),
         Err(failure) if exit_on_error => Err(anyhow::anyhow!(failure.message)),
         Err(failure) => {

@@ -3,11 +3,13 @@
 //! A setting that cannot be honoured is an error that names its line; nothing is ignored.
 
 mod complete;
+mod json;
 mod read;
 mod text_format;
 mod write;
 
 pub use complete::{GraphTensor, complete};
+pub use json::from_json;
 pub use read::read;
 pub use text_format::ConfigError;
 pub use write::{datatype_name, write};

@@ -117,7 +117,7 @@ fn tensor(tensor: &TensorConfig) -> String {
     text + "}"
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let escaped = text
         .replace('\\', "\\\\")
         .replace('"', "\\\"")

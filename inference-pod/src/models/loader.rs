@@ -111,11 +111,24 @@ impl Loader {
         version: u64,
         expected: Option<&Digest>,
     ) -> Result<ModelVersion, LoadError> {
+        self.load_from(&self.repository, name, version, expected, None)
+            .await
+    }
+
+    /// The same from another repository, or with another configuration than the repository's.
+    pub(super) async fn load_from(
+        &self,
+        repository: &Repository,
+        name: &str,
+        version: u64,
+        expected: Option<&Digest>,
+        config: Option<&str>,
+    ) -> Result<ModelVersion, LoadError> {
         let start = Instant::now();
-        let local = self
-            .repository
-            .fetch(name, version, expected, &self.cache)
-            .await?;
+        let mut local = repository.fetch(name, version, expected, &self.cache).await?;
+        if let Some(text) = config {
+            local.config = Some(text.to_owned());
+        }
         let fetch = start.elapsed();
         let config = local.config.as_deref().map(configuration::read).transpose()?;
         let opened = self.open(name, &local, config).await?;
@@ -125,7 +138,7 @@ impl Loader {
             open,
             warm_up,
         } = opened;
-        let labels = labels::read(&self.repository, name, &local, &config).await?;
+        let labels = labels::read(repository, name, &local, &config).await?;
         let LocalVersion {
             folder,
             digest,

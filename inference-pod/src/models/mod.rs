@@ -1,5 +1,6 @@
 //! Models: loading versions, keeping those that are wanted, finding the one that a request names.
 
+mod explicit;
 mod holdings;
 mod keeper;
 mod labels;
@@ -11,6 +12,7 @@ mod unload;
 mod validate;
 mod version;
 
+pub use explicit::Override;
 pub use keeper::{Keeper, PlanState, PlanStatus};
 pub use loader::{LoadError, Loader};
 pub use registry::{Registry, State, VersionStatus};

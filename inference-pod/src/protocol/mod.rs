@@ -12,25 +12,20 @@ mod intake;
 mod json_tensor;
 pub mod operations;
 mod parameters;
+mod repository;
 pub mod rest;
 mod status;
 
 pub use intake::{Accepted, Intake};
+pub use repository::ModelControl;
 
 use std::sync::Arc;
 
 use crate::lifecycle::Lifecycle;
-use crate::models::{Registry, State, VersionStatus};
+use crate::models::Registry;
 
 /// Name that the server gives itself.
 pub const SERVER_NAME: &str = "aiops-inference-pod";
-/// Extensions of the protocol that work.
-pub const EXTENSIONS: [&str; 4] = [
-    "classification",
-    "model_configuration",
-    "binary_tensor_data",
-    "statistics",
-];
 
 /// What every front needs.
 pub struct Service {
@@ -40,11 +35,23 @@ pub struct Service {
     pub lifecycle: Arc<Lifecycle>,
     /// How requests are taken in.
     pub intake: Intake,
+    /// Who decides what is served.
+    pub control: ModelControl,
 }
 
-/// Known versions for the repository index; with `ready`, only those that answer.
-fn index(service: &Service, ready: bool) -> Vec<VersionStatus> {
-    let mut states = service.registry.states();
-    states.retain(|status| !ready || status.state == State::Ready);
-    states
+impl Service {
+    /// Extensions of the protocol that work, in Triton's order.
+    fn extensions(&self) -> Vec<&'static str> {
+        let explicit = matches!(self.control, ModelControl::Explicit(_));
+        let extensions = [
+            ("classification", true),
+            ("model_repository", explicit),
+            ("model_repository(unload_dependents)", explicit),
+            ("model_configuration", true),
+            ("binary_tensor_data", true),
+            ("statistics", true),
+        ];
+        let works = |(name, works): (&'static str, bool)| works.then_some(name);
+        extensions.into_iter().filter_map(works).collect()
+    }
 }

@@ -253,8 +253,8 @@ async fn paths_and_methods_answer_as_triton_does() {
         (
             "POST",
             "/v2/repository/models/dense_1/load",
-            501,
-            "explicit model load / unload is not allowed: this server follows its serving plan",
+            503,
+            "explicit model load / unload is not allowed if polling is enabled: start the server with --model-control-mode=explicit",
         ),
     ] {
         let method = method.parse().unwrap();

@@ -17,6 +17,7 @@ mod limits;
 mod object_store;
 mod publish;
 mod raw_and_halves;
+mod repository;
 mod rest;
 mod serving_plan;
 mod shutdown;

@@ -12,7 +12,8 @@ use super::{convert, describe, proto};
 use crate::error::{InferenceError, Result};
 use crate::memory::Reservation;
 use crate::models::ModelVersion;
-use crate::protocol::{EXTENSIONS, SERVER_NAME, Service, classification, index};
+use crate::protocol::repository::{self, LoadParameter};
+use crate::protocol::{SERVER_NAME, Service, classification};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -60,12 +61,22 @@ fn until(
     })
 }
 
+fn load_parameter((name, value): (String, proto::ModelRepositoryParameter)) -> (String, LoadParameter) {
+    use proto::model_repository_parameter::ParameterChoice;
+    let parameter = match value.parameter_choice {
+        Some(ParameterChoice::StringParam(text)) => LoadParameter::Text(text),
+        Some(ParameterChoice::BytesParam(content)) => LoadParameter::Content(content.into()),
+        _ => LoadParameter::Other,
+    };
+    (name, parameter)
+}
+
 fn unsupported<T>(what: &str) -> Answer<T> {
     Err(InferenceError::unsupported(what).into())
 }
 
 const NO_SHARED_MEMORY: &str = "shared memory is not supported by this server, send tensors in the request";
-const NO_LOADING: &str = "explicit model load / unload is not allowed: this server follows its serving plan";
+const NO_REPOSITORY_NAME: &str = "'repository_name' specification is not supported";
 const NO_TRACE: &str = "the trace extension is not supported by this server";
 const NO_LOGGING: &str = "the logging extension is not supported by this server, set RUST_LOG";
 
@@ -101,7 +112,7 @@ impl GrpcInferenceService for Grpc {
         Ok(Response::new(proto::ServerMetadataResponse {
             name: SERVER_NAME.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            extensions: EXTENSIONS.map(str::to_owned).to_vec(),
+            extensions: self.service.extensions().into_iter().map(str::to_owned).collect(),
         }))
     }
 
@@ -204,26 +215,36 @@ impl GrpcInferenceService for Grpc {
     ) -> Answer<proto::RepositoryIndexResponse> {
         let request = request.into_inner();
         if !request.repository_name.is_empty() {
-            return unsupported("'repository_name' specification is not supported");
+            return unsupported(NO_REPOSITORY_NAME);
         }
-        Ok(Response::new(describe::index(index(
-            &self.service,
-            request.ready,
-        ))))
+        let index = repository::index(&self.service, request.ready).await?;
+        Ok(Response::new(describe::index(index)))
     }
 
     async fn repository_model_load(
         &self,
-        _: Request<proto::RepositoryModelLoadRequest>,
+        request: Request<proto::RepositoryModelLoadRequest>,
     ) -> Answer<proto::RepositoryModelLoadResponse> {
-        unsupported(NO_LOADING)
+        let request = request.into_inner();
+        if !request.repository_name.is_empty() {
+            return unsupported(NO_REPOSITORY_NAME);
+        }
+        let _accepted = self.service.intake.accepted.begin();
+        let parameters = request.parameters.into_iter().map(load_parameter);
+        repository::load(&self.service, request.model_name, parameters).await?;
+        Ok(Response::new(proto::RepositoryModelLoadResponse {}))
     }
 
     async fn repository_model_unload(
         &self,
-        _: Request<proto::RepositoryModelUnloadRequest>,
+        request: Request<proto::RepositoryModelUnloadRequest>,
     ) -> Answer<proto::RepositoryModelUnloadResponse> {
-        unsupported(NO_LOADING)
+        let request = request.into_inner();
+        if !request.repository_name.is_empty() {
+            return unsupported(NO_REPOSITORY_NAME);
+        }
+        repository::unload(&self.service, request.model_name).await?;
+        Ok(Response::new(proto::RepositoryModelUnloadResponse {}))
     }
 
     async fn system_shared_memory_status(

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::configuration::{ModelConfig, TensorConfig, VersionPolicy, datatype_name};
 use crate::models::{ModelVersion, PLATFORM, VersionStatus};
+use crate::protocol::repository::Index;
 use crate::statistics::{Phases, Snapshot, Total};
 
 #[derive(Serialize)]
@@ -87,7 +88,7 @@ pub(super) fn config(config: &ModelConfig) -> Value {
     value
 }
 
-pub(super) fn index(states: &[VersionStatus]) -> Value {
+pub(super) fn index(index: &Index) -> Value {
     let describe = |status: &VersionStatus| {
         json!({
             "name": status.model,
@@ -96,7 +97,8 @@ pub(super) fn index(states: &[VersionStatus]) -> Value {
             "reason": status.reason,
         })
     };
-    states.iter().map(describe).collect()
+    let others = index.others.iter().map(|name| json!({"name": name}));
+    index.versions.iter().map(describe).chain(others).collect()
 }
 
 pub(super) fn statistics(versions: &[Arc<ModelVersion>]) -> Value {

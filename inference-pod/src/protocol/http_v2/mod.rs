@@ -3,6 +3,7 @@
 mod describe;
 mod infer;
 mod outputs;
+mod repository;
 
 use std::sync::Arc;
 
@@ -12,13 +13,12 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, http::StatusCode};
-use bytes::Bytes;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::compression::Encoding;
 use super::intake::TENSOR_EXPANSION;
-use super::{EXTENSIONS, SERVER_NAME, Service, body, classification, index, status};
+use super::{SERVER_NAME, Service, body, classification, status};
 use crate::error::{InferenceError, Result};
 use crate::models::ModelVersion;
 
@@ -31,9 +31,13 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v2/health/live", get(live))
         .route("/v2/health/ready", get(ready))
         .route("/v2/models/stats", get(all_statistics))
-        .route("/v2/repository/index", post(repository_index))
-        .route("/v2/repository/models/{model}/load", post(load_or_unload))
-        .route("/v2/repository/models/{model}/unload", post(load_or_unload));
+        .route("/v2/repository/index", post(repository::index))
+        .route("/v2/repository/models/{model}/load", post(repository::load))
+        .route("/v2/repository/models/{model}/unload", post(repository::unload));
+    for path in ["index", "models/{model}/load", "models/{model}/unload"] {
+        let path = format!("/v2/repository/{{repository}}/{path}");
+        router = router.route(&path, post(repository::named_repository));
+    }
     for model in ["/v2/models/{model}", "/v2/models/{model}/versions/{version}"] {
         router = router
             .route(model, get(metadata))
@@ -69,17 +73,17 @@ impl ModelPath {
     }
 }
 
-async fn server_metadata() -> impl IntoResponse {
+async fn server_metadata(State(service): Context) -> impl IntoResponse {
     #[derive(Serialize)]
     struct Metadata {
         name: &'static str,
         version: &'static str,
-        extensions: [&'static str; EXTENSIONS.len()],
+        extensions: Vec<&'static str>,
     }
     Json(Metadata {
         name: SERVER_NAME,
         version: env!("CARGO_PKG_VERSION"),
-        extensions: EXTENSIONS,
+        extensions: service.extensions(),
     })
 }
 
@@ -140,28 +144,6 @@ async fn statistics(State(service): Context, Path(path): Path<ModelPath>) -> Res
 
 async fn all_statistics(State(service): Context) -> impl IntoResponse {
     Json(describe::statistics(&service.registry.all()))
-}
-
-async fn repository_index(State(service): Context, body: Bytes) -> Result<Response> {
-    #[derive(Default, Deserialize)]
-    struct Request {
-        #[serde(default)]
-        ready: bool,
-    }
-    let request: Request = if body.is_empty() {
-        Request::default()
-    } else {
-        serde_json::from_slice(&body).map_err(|error| {
-            InferenceError::invalid(format!("failed to parse the request JSON buffer: {error}"))
-        })?
-    };
-    Ok(Json(describe::index(&index(&service, request.ready))).into_response())
-}
-
-async fn load_or_unload() -> InferenceError {
-    InferenceError::unsupported(
-        "explicit model load / unload is not allowed: this server follows its serving plan",
-    )
 }
 
 async fn infer(
