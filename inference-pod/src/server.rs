@@ -22,7 +22,7 @@ use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::models::{Keeper, Loader, Registry};
 use crate::protocol::operations::{self, Operations};
-use crate::protocol::{Accepted, Intake, ModelControl, Service, grpc_v2, http_v2, rest};
+use crate::protocol::{Accepted, Intake, ModelControl, Service, TraceSettings, grpc_v2, http_v2, rest};
 use crate::runtime::{self, Runtime};
 use crate::shutdown::{self, Signals};
 
@@ -115,6 +115,7 @@ fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
     let budget = Budget::new(arguments.max_request_memory);
     tracing::info!(bytes = budget.limit(), "memory for requests");
     let service = Arc::new(Service {
+        trace: TraceSettings::default(),
         control: control(arguments, &keeper, &registry)?,
         registry: Arc::clone(&registry),
         lifecycle,

@@ -14,18 +14,28 @@ pub mod operations;
 mod parameters;
 mod repository;
 pub mod rest;
+mod settings;
 mod status;
 
 pub use intake::{Accepted, Intake};
 pub use repository::ModelControl;
+pub use settings::TraceSettings;
 
 use std::sync::Arc;
 
+use crate::error::InferenceError;
 use crate::lifecycle::Lifecycle;
 use crate::models::Registry;
 
 /// Name that the server gives itself.
 pub const SERVER_NAME: &str = "aiops-inference-pod";
+
+const NO_SHARED_MEMORY: &str = "shared memory is not supported by this server, send tensors in the request";
+
+/// The answer about a region of shared memory, of which there is none.
+fn no_region(kind: &str, region: &str) -> InferenceError {
+    InferenceError::not_found(format!("Unable to find {kind} shared memory region: '{region}'"))
+}
 
 /// What every front needs.
 pub struct Service {
@@ -37,6 +47,8 @@ pub struct Service {
     pub intake: Intake,
     /// Who decides what is served.
     pub control: ModelControl,
+    /// Trace settings, as clients changed them.
+    pub trace: TraceSettings,
 }
 
 impl Service {
@@ -50,6 +62,7 @@ impl Service {
             ("model_configuration", true),
             ("binary_tensor_data", true),
             ("statistics", true),
+            ("logging", true),
         ];
         let works = |(name, works): (&'static str, bool)| works.then_some(name);
         extensions.into_iter().filter_map(works).collect()

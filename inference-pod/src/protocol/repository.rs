@@ -60,18 +60,21 @@ pub(super) async fn index(service: &Service, ready: bool) -> Result<Index> {
     Ok(Index { versions, others })
 }
 
-/// Loads a model. It goes on when the client that asked for it goes away.
+/// Loads a model. It goes on when the client that asked for it goes away, and keeps its share of the memory for as long.
 pub(super) async fn load(
     service: &Service,
     model: String,
     parameters: impl IntoIterator<Item = (String, LoadParameter)>,
+    share: impl Send + 'static,
 ) -> Result<()> {
     let keeper = service.control.keeper()?;
     let given = overrides(&model, parameters)?;
-    done(tokio::spawn(
-        async move { keeper.load_model(&model, given).await },
-    ))
-    .await
+    let work = async move {
+        let loaded = keeper.load_model(&model, given).await;
+        drop(share);
+        loaded
+    };
+    done(tokio::spawn(work)).await
 }
 
 /// Unloads a model. No model depends on another here, so `unload_dependents` adds nothing.

@@ -20,5 +20,6 @@ mod raw_and_halves;
 mod repository;
 mod rest;
 mod serving_plan;
+mod settings;
 mod shutdown;
 mod support;

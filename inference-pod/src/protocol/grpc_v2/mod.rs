@@ -5,6 +5,7 @@ mod describe;
 mod inflate;
 mod meter;
 mod service;
+mod settings;
 
 use crate::models::PLATFORM;
 

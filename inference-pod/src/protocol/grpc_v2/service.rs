@@ -8,12 +8,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::proto::grpc_inference_service_server::GrpcInferenceService;
-use super::{convert, describe, proto};
+use super::{convert, describe, proto, settings};
 use crate::error::{InferenceError, Result};
 use crate::memory::Reservation;
 use crate::models::ModelVersion;
 use crate::protocol::repository::{self, LoadParameter};
-use crate::protocol::{SERVER_NAME, Service, classification};
+use crate::protocol::{NO_SHARED_MEMORY, SERVER_NAME, Service, classification, no_region};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -75,10 +75,7 @@ fn unsupported<T>(what: &str) -> Answer<T> {
     Err(InferenceError::unsupported(what).into())
 }
 
-const NO_SHARED_MEMORY: &str = "shared memory is not supported by this server, send tensors in the request";
 const NO_REPOSITORY_NAME: &str = "'repository_name' specification is not supported";
-const NO_TRACE: &str = "the trace extension is not supported by this server";
-const NO_LOGGING: &str = "the logging extension is not supported by this server, set RUST_LOG";
 
 #[tonic::async_trait]
 impl GrpcInferenceService for Grpc {
@@ -225,13 +222,14 @@ impl GrpcInferenceService for Grpc {
         &self,
         request: Request<proto::RepositoryModelLoadRequest>,
     ) -> Answer<proto::RepositoryModelLoadResponse> {
+        let share = request.extensions().get::<Arc<Reservation>>().cloned();
         let request = request.into_inner();
         if !request.repository_name.is_empty() {
             return unsupported(NO_REPOSITORY_NAME);
         }
         let _accepted = self.service.intake.accepted.begin();
         let parameters = request.parameters.into_iter().map(load_parameter);
-        repository::load(&self.service, request.model_name, parameters).await?;
+        repository::load(&self.service, request.model_name, parameters, share).await?;
         Ok(Response::new(proto::RepositoryModelLoadResponse {}))
     }
 
@@ -249,9 +247,12 @@ impl GrpcInferenceService for Grpc {
 
     async fn system_shared_memory_status(
         &self,
-        _: Request<proto::SystemSharedMemoryStatusRequest>,
+        request: Request<proto::SystemSharedMemoryStatusRequest>,
     ) -> Answer<proto::SystemSharedMemoryStatusResponse> {
-        unsupported(NO_SHARED_MEMORY)
+        match request.into_inner().name.as_str() {
+            "" => Ok(Response::new(Default::default())),
+            region => Err(no_region("system", region).into()),
+        }
     }
 
     async fn system_shared_memory_register(
@@ -265,14 +266,17 @@ impl GrpcInferenceService for Grpc {
         &self,
         _: Request<proto::SystemSharedMemoryUnregisterRequest>,
     ) -> Answer<proto::SystemSharedMemoryUnregisterResponse> {
-        unsupported(NO_SHARED_MEMORY)
+        Ok(Response::new(Default::default()))
     }
 
     async fn cuda_shared_memory_status(
         &self,
-        _: Request<proto::CudaSharedMemoryStatusRequest>,
+        request: Request<proto::CudaSharedMemoryStatusRequest>,
     ) -> Answer<proto::CudaSharedMemoryStatusResponse> {
-        unsupported(NO_SHARED_MEMORY)
+        match request.into_inner().name.as_str() {
+            "" => Ok(Response::new(Default::default())),
+            region => Err(no_region("cuda", region).into()),
+        }
     }
 
     async fn cuda_shared_memory_register(
@@ -286,20 +290,23 @@ impl GrpcInferenceService for Grpc {
         &self,
         _: Request<proto::CudaSharedMemoryUnregisterRequest>,
     ) -> Answer<proto::CudaSharedMemoryUnregisterResponse> {
-        unsupported(NO_SHARED_MEMORY)
+        Ok(Response::new(Default::default()))
     }
 
     async fn trace_setting(
         &self,
-        _: Request<proto::TraceSettingRequest>,
+        request: Request<proto::TraceSettingRequest>,
     ) -> Answer<proto::TraceSettingResponse> {
-        unsupported(NO_TRACE)
+        Ok(Response::new(settings::trace(
+            &self.service,
+            request.into_inner(),
+        )?))
     }
 
     async fn log_settings(
         &self,
-        _: Request<proto::LogSettingsRequest>,
+        request: Request<proto::LogSettingsRequest>,
     ) -> Answer<proto::LogSettingsResponse> {
-        unsupported(NO_LOGGING)
+        Ok(Response::new(settings::log(request.into_inner())?))
     }
 }

@@ -1,9 +1,11 @@
 //! Open Inference Protocol v2 over HTTP (port 8000). Routes and texts are Triton's.
 
+mod absent;
 mod describe;
 mod infer;
 mod outputs;
 mod repository;
+mod settings;
 
 use std::sync::Arc;
 
@@ -31,6 +33,18 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v2/health/live", get(live))
         .route("/v2/health/ready", get(ready))
         .route("/v2/models/stats", get(all_statistics))
+        .route(
+            "/v2/logging",
+            get(settings::logging).post(settings::change_logging),
+        )
+        .route(
+            "/v2/trace/setting",
+            get(settings::trace).post(settings::change_trace),
+        )
+        .route(
+            "/v2/models/{model}/trace/setting",
+            get(settings::model_trace).post(settings::change_model_trace),
+        )
         .route("/v2/repository/index", post(repository::index))
         .route("/v2/repository/models/{model}/load", post(repository::load))
         .route("/v2/repository/models/{model}/unload", post(repository::unload));
@@ -46,7 +60,7 @@ pub fn router(service: Arc<Service>) -> Router {
             .route(&format!("{model}/stats"), get(statistics))
             .route(&format!("{model}/infer"), post(infer));
     }
-    router
+    absent::routes(router)
         .method_not_allowed_fallback(status::wrong_method)
         .fallback(status::unknown_path)
         .with_state(service)

@@ -55,7 +55,7 @@ pub(super) async fn load(
             .collect::<Result<Vec<_>>>()
     })
     .await?;
-    repository::load(&service, model, parameters).await
+    repository::load(&service, model, parameters, received).await
 }
 
 pub(super) async fn unload(
