@@ -99,13 +99,20 @@ fn overrides(model: &str, parameters: impl IntoIterator<Item = (String, LoadPara
                 })?;
                 given.config = Some(text);
             }
-            _ => {
+            (Some(_), _) => return Err(misfit(&name, "bytes, over HTTP as base64")),
+            (None, _) if name == "config" => return Err(misfit(&name, "a string of JSON")),
+            (None, _) => {
                 return Err(InferenceError::invalid(format!(
-                    "failed to load '{model}': parameter '{name}' is not known or has the wrong type; there are 'config' (a \
-                     string of JSON) and 'file:<path>' (bytes, over HTTP as base64)"
+                    "unrecognized load parameter '{name}'. There are 'config' and 'file:<path>'"
                 )));
             }
         }
     }
     Ok(given)
+}
+
+fn misfit(name: &str, wanted: &str) -> InferenceError {
+    InferenceError::invalid(format!(
+        "invalid value type for load parameter '{name}', expected {wanted}"
+    ))
 }

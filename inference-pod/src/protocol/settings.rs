@@ -43,7 +43,7 @@ pub(super) fn change_log_settings(given: &[(String, LogValue)]) -> Result<()> {
                 )));
             }
             ("log_file", _) => {
-                return Err(InferenceError::unavailable(
+                return Err(InferenceError::unsupported(
                     "log file location can not be updated through network protocol",
                 ));
             }
@@ -137,7 +137,7 @@ fn check_trace_setting(name: &str, values: &[String]) -> Result<&'static str> {
     let Some((name, _)) = known else {
         return Err(match name {
             "trace_file" => {
-                InferenceError::unavailable("trace file location can not be updated through network protocol")
+                InferenceError::unsupported("trace file location can not be updated through network protocol")
             }
             _ => misfit(
                 name,

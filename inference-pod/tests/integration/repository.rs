@@ -150,8 +150,11 @@ async fn a_call_may_bring_its_own_configuration_and_files() {
         ),
         (json!({"config": "{}", "file:1/model.onnx": "%"}), "is not base64"),
         (json!({"config": "[]"}), "not a JSON object"),
-        (json!({"config": {}}), "wrong type"),
-        (json!({"colour": "red"}), "'colour' is not known"),
+        (
+            json!({"config": {}}),
+            "invalid value type for load parameter 'config'",
+        ),
+        (json!({"colour": "red"}), "unrecognized load parameter 'colour'"),
         (
             json!({"config": "{\"sequence_batching\": {}}"}),
             "sequence_batching is not supported",
