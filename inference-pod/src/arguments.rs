@@ -38,6 +38,28 @@ pub enum LogFormat {
     Json,
 }
 
+/// Who decides what is served when no serving plan does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ModelControlMode {
+    /// The repository, when the server starts.
+    None,
+    /// Calls of clients.
+    Explicit,
+}
+
+/// How answers over gRPC are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CompressionLevel {
+    /// Not at all.
+    None,
+    /// As the others: there is one level.
+    Low,
+    /// As the others: there is one level.
+    Medium,
+    /// As the others: there is one level.
+    High,
+}
+
 /// Flags that both commands have.
 #[derive(Debug, Args)]
 pub struct CommonArguments {
@@ -61,6 +83,12 @@ pub struct ServeArguments {
     /// Serving plan to follow; without one, every model is served as its version_policy says.
     #[arg(long, value_name = "FILE")]
     pub serving_plan: Option<PathBuf>,
+    /// Who decides what is served: the repository when the server starts (none), or the calls that load and unload models.
+    #[arg(long, value_enum, default_value_t = ModelControlMode::None, value_name = "MODE")]
+    pub model_control_mode: ModelControlMode,
+    /// Model to load when the server starts, * for all; may be given several times. Only with --model-control-mode=explicit.
+    #[arg(long, value_name = "MODEL")]
+    pub load_model: Vec<String>,
     /// Folder that keeps models fetched from S3. It is this server's own: what it does not serve is removed from it.
     #[arg(long, env = "AIOPS_MODEL_CACHE", value_name = "FOLDER", default_value_os_t = default_cache())]
     pub model_cache: PathBuf,
@@ -76,6 +104,9 @@ pub struct ServeArguments {
     /// Port of the gRPC server.
     #[arg(long, default_value_t = 8001, value_name = "PORT")]
     pub grpc_port: u16,
+    /// Whether answers over gRPC are compressed (gzip) for clients that accept it.
+    #[arg(long, value_enum, default_value_t = CompressionLevel::None, value_name = "LEVEL")]
+    pub grpc_infer_response_compression_level: CompressionLevel,
     /// Address of the metrics server.
     #[arg(long, default_value = "0.0.0.0", value_name = "ADDRESS")]
     pub metrics_address: IpAddr,

@@ -13,6 +13,8 @@ pub enum ErrorKind {
     NotFound,
     /// Right request, wrong moment: overload, timeout, loading, stopping.
     Unavailable,
+    /// The body is encoded in a way that this server cannot decode.
+    UnsupportedEncoding,
     /// A part of the protocol that this server does not have.
     Unsupported,
     /// The model or the runtime failed.

@@ -16,13 +16,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::arguments::ServeArguments;
+use crate::arguments::{CompressionLevel, ModelControlMode, ServeArguments};
 use crate::lifecycle::Lifecycle;
 use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::models::{Keeper, Loader, Registry};
 use crate::protocol::operations::{self, Operations};
-use crate::protocol::{Accepted, Intake, Service, grpc_v2, http_v2, rest};
+use crate::protocol::{Accepted, Intake, ModelControl, Service, TraceSettings, grpc_v2, http_v2, rest};
 use crate::runtime::{self, Runtime};
 use crate::shutdown::{self, Signals};
 
@@ -59,9 +59,11 @@ pub async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     ));
 
     let mut loading = JoinSet::new();
+    let explicit = arguments.model_control_mode == ModelControlMode::Explicit;
     loading.spawn(load(
         Arc::clone(&keeper),
         arguments.serving_plan.clone(),
+        explicit.then(|| arguments.load_model.clone()),
         arguments.exit_on_error,
     ));
     let reason = loop {
@@ -119,6 +121,8 @@ fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
     let budget = Budget::new(arguments.max_request_memory);
     tracing::info!(bytes = budget.limit(), "memory for requests");
     let service = Arc::new(Service {
+        trace: TraceSettings::default(),
+        control: control(arguments, &keeper, &registry)?,
         registry: Arc::clone(&registry),
         lifecycle,
         intake: Intake {
@@ -140,6 +144,29 @@ fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
     })
 }
 
+fn control(
+    arguments: &ServeArguments,
+    keeper: &Arc<Keeper>,
+    registry: &Registry,
+) -> anyhow::Result<ModelControl> {
+    let explicit = arguments.model_control_mode == ModelControlMode::Explicit;
+    anyhow::ensure!(
+        explicit || arguments.load_model.is_empty(),
+        "--load-model needs --model-control-mode=explicit"
+    );
+    match &arguments.serving_plan {
+        Some(_) if explicit => anyhow::bail!(
+            "--model-control-mode=explicit and --serving-plan exclude each other: either calls decide what is served or the plan does"
+        ),
+        Some(_) => Ok(ModelControl::ServingPlan),
+        None if explicit => {
+            registry.remember_unloaded();
+            Ok(ModelControl::Explicit(Arc::clone(keeper)))
+        }
+        None => Ok(ModelControl::Repository),
+    }
+}
+
 async fn start_fronts(
     arguments: &ServeArguments,
     service: &Arc<Service>,
@@ -157,7 +184,8 @@ async fn start_fronts(
             axum::middleware::from_fn_with_state(Arc::clone(&service.lifecycle), close_when_stopping);
         fronts.spawn(serve_http(listener, router.layer(closing), stop.clone()));
     }
-    fronts.spawn(serve_grpc(grpc, Arc::clone(service), stop.clone()));
+    let compress = arguments.grpc_infer_response_compression_level != CompressionLevel::None;
+    fronts.spawn(serve_grpc(grpc, Arc::clone(service), compress, stop.clone()));
     Ok(fronts)
 }
 
@@ -186,6 +214,7 @@ async fn serve_http(listener: TcpListener, router: Router, stop: CancellationTok
 async fn serve_grpc(
     listener: TcpListener,
     service: Arc<Service>,
+    compress: bool,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -195,7 +224,8 @@ async fn serve_grpc(
         reporter,
         stop.clone(),
     ));
-    let routes = tonic::service::Routes::new(health).add_service(grpc_v2::inference(Arc::clone(&service)));
+    let routes =
+        tonic::service::Routes::new(health).add_service(grpc_v2::inference(Arc::clone(&service), compress));
     let incoming = tonic::transport::server::TcpIncoming::from(listener)
         .with_nodelay(Some(true))
         .with_keepalive(Some(TCP_KEEPALIVE));
@@ -229,13 +259,14 @@ async fn close_when_stopping(
 async fn load(
     keeper: Arc<Keeper>,
     plan: Option<std::path::PathBuf>,
+    chosen: Option<Vec<String>>,
     exit_on_error: bool,
 ) -> anyhow::Result<()> {
     if let Some(plan) = plan {
         keeper.follow_plan(plan).await;
         return Ok(());
     }
-    match keeper.serve_repository().await {
+    match keeper.serve_repository(chosen.as_deref()).await {
         Ok(()) => Ok(()),
         Err(failure) if exit_on_error => Err(anyhow::anyhow!(failure.message)),
         Err(failure) => {

@@ -142,6 +142,13 @@ impl Repository {
         Ok(None)
     }
 
+    /// A file that all versions of a model share, as Triton's label files are; nothing when it is not there.
+    pub async fn model_file(&self, model: &str, name: &str) -> Result<Option<Bytes>> {
+        check_model_name(model)?;
+        crate::manifest::check_file_path(name)?;
+        self.read(&format!("{model}/{name}")).await
+    }
+
     /// Copies one file of the repository into a new local file; answers its SHA-256.
     pub async fn fetch_file(&self, path: &str, to: &std::path::Path) -> Result<String> {
         crate::manifest::check_file_path(path)?;

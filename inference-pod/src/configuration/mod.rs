@@ -3,11 +3,13 @@
 //! A setting that cannot be honoured is an error that names its line; nothing is ignored.
 
 mod complete;
+mod json;
 mod read;
 mod text_format;
 mod write;
 
 pub use complete::{GraphTensor, complete};
+pub use json::from_json;
 pub use read::read;
 pub use text_format::ConfigError;
 pub use write::{datatype_name, write};
@@ -56,6 +58,8 @@ pub struct TensorConfig {
     pub dims: Vec<i64>,
     /// The graph's own sizes, without the batch dimension, where they differ.
     pub reshape: Option<Vec<i64>>,
+    /// File with the names of an output's classes, one a line.
+    pub label_filename: Option<String>,
 }
 
 /// How requests are put together.

@@ -158,6 +158,7 @@ fn tensor(field: &Field, harmless: &[(&str, &str)]) -> Result<TensorConfig> {
     let mut datatype = None;
     let mut dims = Vec::new();
     let mut reshape = None;
+    let mut label_filename = None;
     for inner in &message(field)?.fields {
         match inner.name.as_str() {
             "name" => name = Some(string(inner)?),
@@ -172,6 +173,10 @@ fn tensor(field: &Field, harmless: &[(&str, &str)]) -> Result<TensorConfig> {
                         _ => Err(unknown(size, "reshape")),
                     });
                 reshape = Some(shape.collect::<Result<Vec<_>>>()?);
+            }
+            "label_filename" if field.name == "output" => {
+                let given = !matches!(&inner.value, Value::String(text) if text.is_empty());
+                label_filename = given.then(|| file_name(inner)).transpose()?;
             }
             "label_filename" | "allow_ragged_batch" | "is_shape_tensor" | "is_non_linear_format_io" => {
                 let off = matches!(&inner.value, Value::Scalar(text) if text == "false")
@@ -200,6 +205,7 @@ fn tensor(field: &Field, harmless: &[(&str, &str)]) -> Result<TensorConfig> {
         datatype,
         dims,
         reshape,
+        label_filename,
     })
 }
 

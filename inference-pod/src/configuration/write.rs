@@ -111,10 +111,13 @@ fn tensor(tensor: &TensorConfig) -> String {
     if let Some(reshape) = &tensor.reshape {
         text += &format!("  reshape {{ shape: {reshape:?} }}\n");
     }
+    if let Some(file) = &tensor.label_filename {
+        text += &format!("  label_filename: {}\n", quoted(file));
+    }
     text + "}"
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let escaped = text
         .replace('\\', "\\\\")
         .replace('"', "\\\"")
@@ -137,6 +140,7 @@ mod tests {
             datatype,
             dims: dims.to_vec(),
             reshape: reshape.map(<[i64]>::to_vec),
+            label_filename: (name == "label").then(|| "labels.txt".into()),
         };
         let config = ModelConfig {
             name: "to\"mour".into(),

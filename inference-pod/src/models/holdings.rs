@@ -73,6 +73,11 @@ impl Holdings {
         self.staged.insert(key, Arc::new(loaded));
     }
 
+    /// Drops what is staged of a model.
+    pub(super) fn unstage(&mut self, model: &str) {
+        self.staged.retain(|(name, _), _| name != model);
+    }
+
     pub(super) fn is_staged(&self, key: &Key) -> bool {
         self.staged.contains_key(key)
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::registry::{Registry, ServedModel, State, VersionStatus};
 use super::scan::scan;
 use super::serving_plan::{ModelTarget, Target, VersionTarget, plan_sha256};
 use super::unload::unload;
+use crate::error::InferenceError;
 use crate::lifecycle::Lifecycle;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -53,11 +55,13 @@ pub struct Failure {
 
 /// The keeper. One at a time follows a plan or a repository.
 pub struct Keeper {
-    loader: Loader,
-    registry: Arc<Registry>,
+    pub(super) loader: Loader,
+    pub(super) registry: Arc<Registry>,
     lifecycle: Arc<Lifecycle>,
     status: Mutex<PlanStatus>,
-    holdings: Arc<tokio::sync::Mutex<Holdings>>,
+    pub(super) holdings: Arc<tokio::sync::Mutex<Holdings>>,
+    /// Whether what the server starts with was loaded, or could not be.
+    started: AtomicBool,
 }
 
 impl Keeper {
@@ -75,6 +79,7 @@ impl Keeper {
             lifecycle,
             status: Mutex::new(status),
             holdings: Arc::new(tokio::sync::Mutex::new(holdings)),
+            started: AtomicBool::new(false),
         }
     }
 
@@ -120,12 +125,29 @@ impl Keeper {
         }
     }
 
-    /// Serves what the repository holds, as each model's version policy says. Fails only for what will not pass.
-    pub async fn serve_repository(&self) -> Result<(), Failure> {
+    /// Refuses calls that would cross what the server starts with.
+    pub(super) fn check_started(&self) -> Result<(), InferenceError> {
+        if self.started.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        Err(InferenceError::unavailable(
+            "Server not ready: it is loading the models that it starts with",
+        ))
+    }
+
+    /// Serves what the repository holds, all of it or the models that are chosen, as each model's version policy says. Fails
+    /// only for what will not pass.
+    pub async fn serve_repository(&self, chosen: Option<&[String]>) -> Result<(), Failure> {
+        let served = self.try_to_serve(chosen).await;
+        self.started.store(true, Ordering::SeqCst);
+        served
+    }
+
+    async fn try_to_serve(&self, chosen: Option<&[String]>) -> Result<(), Failure> {
         let mut pause = FIRST_PAUSE;
         loop {
             self.set_status("", PlanState::Loading, "");
-            let failure = match scan(&self.loader.repository).await {
+            let failure = match scan(&self.loader.repository, chosen).await {
                 Ok(target) => match self.apply(&target).await {
                     Ok(()) => return Ok(()),
                     Err(failure) => failure,
@@ -267,7 +289,7 @@ impl Keeper {
     }
 
     /// Lets a model's staged versions answer, if all that are wanted are there.
-    fn switch(&self, model: &ModelTarget, holdings: &mut Holdings) {
+    pub(super) fn switch(&self, model: &ModelTarget, holdings: &mut Holdings) {
         let key = |wanted: &VersionTarget| (model.name.clone(), wanted.version);
         if !model
             .versions
@@ -295,7 +317,7 @@ impl Keeper {
     }
 
     /// Unloads what served before and does so no more, once its last request is answered.
-    fn retire(&self, holdings: &mut Holdings) {
+    pub(super) fn retire(&self, holdings: &mut Holdings) {
         let now = self.registry.all();
         for old in holdings.take_retired(&now) {
             let replaced = now
@@ -323,7 +345,7 @@ impl Keeper {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
-    fn set_state(&self, (model, version): &Key, digest: String, state: State, reason: &str) {
+    pub(super) fn set_state(&self, (model, version): &Key, digest: String, state: State, reason: &str) {
         self.registry.set_state(VersionStatus {
             model: model.clone(),
             version: *version,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use aiops_model_repository::{Digest, LocalVersion, Location, Repository, RepositoryError};
 
+use super::labels;
 use super::version::{Graph, ModelVersion, Parts};
 use crate::configuration::{self, ConfigError, ModelConfig};
 use crate::metrics::Metrics;
@@ -35,6 +36,9 @@ pub enum LoadError {
         /// Why.
         error: SessionError,
     },
+    /// The names of its classes cannot be read.
+    #[error("{0}")]
+    Labels(String),
     /// The graph fails on a row of zeros although it takes any.
     #[error("the first run failed: {0}")]
     WarmUp(String),
@@ -49,7 +53,11 @@ impl LoadError {
         match self {
             Self::Repository(error) => error.is_transient(),
             Self::Thread(_) => true,
-            Self::Config(_) | Self::MissingGraph(_) | Self::Graph { .. } | Self::WarmUp(_) => false,
+            Self::Config(_)
+            | Self::MissingGraph(_)
+            | Self::Labels(_)
+            | Self::Graph { .. }
+            | Self::WarmUp(_) => false,
         }
     }
 }
@@ -103,11 +111,24 @@ impl Loader {
         version: u64,
         expected: Option<&Digest>,
     ) -> Result<ModelVersion, LoadError> {
+        self.load_from(&self.repository, name, version, expected, None)
+            .await
+    }
+
+    /// The same from another repository, or with another configuration than the repository's.
+    pub(super) async fn load_from(
+        &self,
+        repository: &Repository,
+        name: &str,
+        version: u64,
+        expected: Option<&Digest>,
+        config: Option<&str>,
+    ) -> Result<ModelVersion, LoadError> {
         let start = Instant::now();
-        let local = self
-            .repository
-            .fetch(name, version, expected, &self.cache)
-            .await?;
+        let mut local = repository.fetch(name, version, expected, &self.cache).await?;
+        if let Some(text) = config {
+            local.config = Some(text.to_owned());
+        }
         let fetch = start.elapsed();
         let config = local.config.as_deref().map(configuration::read).transpose()?;
         let opened = self.open(name, &local, config).await?;
@@ -117,6 +138,7 @@ impl Loader {
             open,
             warm_up,
         } = opened;
+        let labels = labels::read(repository, name, &local, &config).await?;
         let LocalVersion {
             folder,
             digest,
@@ -160,6 +182,7 @@ impl Loader {
             digest,
             config,
             manifest,
+            labels,
             folder,
             statistics,
             graph,

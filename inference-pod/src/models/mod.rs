@@ -1,7 +1,9 @@
 //! Models: loading versions, keeping those that are wanted, finding the one that a request names.
 
+mod explicit;
 mod holdings;
 mod keeper;
+mod labels;
 mod loader;
 mod registry;
 mod scan;
@@ -10,6 +12,7 @@ mod unload;
 mod validate;
 mod version;
 
+pub use explicit::Override;
 pub use keeper::{Keeper, PlanState, PlanStatus};
 pub use loader::{LoadError, Loader};
 pub use registry::{Registry, State, VersionStatus};

@@ -1,7 +1,7 @@
 //! Which versions answer now. Readers never wait: the table is replaced as a whole.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -110,6 +110,7 @@ type Table = BTreeMap<String, Arc<ServedModel>>;
 pub struct Registry {
     table: ArcSwap<Table>,
     states: Mutex<BTreeMap<(String, u64), VersionStatus>>,
+    remembers: AtomicBool,
 }
 
 impl Registry {
@@ -171,6 +172,29 @@ impl Registry {
     /// Forgets versions for which `keep` is false.
     pub fn retain_states(&self, keep: impl Fn(&VersionStatus) -> bool) {
         self.lock().retain(|_, status| keep(status));
+    }
+
+    /// A version that was unloading is gone: it is listed as unloaded, or forgotten where the server forgets.
+    pub(super) fn unloaded(&self, model: &str, version: u64) {
+        let mut states = self.lock();
+        let key = (model.to_owned(), version);
+        let Some(status) = states
+            .get_mut(&key)
+            .filter(|status| status.state == State::Unloading)
+        else {
+            return;
+        };
+        if self.remembers.load(Ordering::Relaxed) {
+            status.state = State::Unavailable;
+            "unloaded".clone_into(&mut status.reason);
+        } else {
+            states.remove(&key);
+        }
+    }
+
+    /// From now on versions that are unloaded stay in the index, as Triton lists them.
+    pub fn remember_unloaded(&self) {
+        self.remembers.store(true, Ordering::Relaxed);
     }
 
     fn missing(&self, model: &str, version: Option<u64>) -> InferenceError {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use super::holdings::Holdings;
-use super::registry::{Registry, State};
+use super::registry::Registry;
 use super::version::ModelVersion;
 
 /// Waits until nobody asks a version any more, frees it, and removes its files from the cache unless they are needed again.
@@ -27,9 +27,7 @@ pub(super) async fn unload(
     };
     let (name, version, finished) = unloaded;
     finished.await;
-    registry.retain_states(|status| {
-        status.state != State::Unloading || status.model != name || status.version != version
-    });
+    registry.unloaded(&name, version);
     tracing::info!(
         model = name,
         version,

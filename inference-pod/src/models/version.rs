@@ -1,5 +1,6 @@
 //! A loaded version of a model: what it takes and answers, and asking it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,6 +32,8 @@ pub struct ModelVersion {
     pub config: ModelConfig,
     /// What its publisher wrote, where it was published by this product.
     pub manifest: Option<Manifest>,
+    /// Names of an output's classes, by output.
+    pub labels: BTreeMap<String, Vec<String>>,
     /// Where its files are.
     pub folder: PathBuf,
     /// What it did so far.
@@ -52,6 +55,7 @@ pub(super) struct Parts {
     pub(super) digest: Digest,
     pub(super) config: ModelConfig,
     pub(super) manifest: Option<Manifest>,
+    pub(super) labels: BTreeMap<String, Vec<String>>,
     pub(super) folder: PathBuf,
     pub(super) statistics: Arc<Statistics>,
     pub(super) graph: Graph,
@@ -66,6 +70,7 @@ impl ModelVersion {
             digest,
             config,
             manifest,
+            labels,
             folder,
             statistics,
             graph,
@@ -77,6 +82,7 @@ impl ModelVersion {
             digest,
             config,
             manifest,
+            labels,
             folder,
             statistics,
             graph,

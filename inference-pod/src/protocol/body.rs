@@ -8,12 +8,16 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use http::{HeaderMap, header};
 
+use super::compression::Encoding;
 use super::intake::{Intake, LONGEST_PAUSE};
 use crate::error::{ErrorKind, InferenceError, Result};
 use crate::memory::Reservation;
 
 /// Bodies above this are decoded and encoded on a thread that may block, so that the network goes on being served.
 const LARGE_BODY_BYTES: usize = 256 << 10;
+
+/// Compressed bodies above this are inflated on such a thread too: they may be a thousand times as large then.
+const LARGE_COMPRESSED_BYTES: usize = 4 << 10;
 
 /// A whole body, and its share of the memory for requests, to be kept until the request is answered.
 pub(super) struct Received {
@@ -28,15 +32,41 @@ pub(super) async fn read(
     body: Body,
     expansion: usize,
 ) -> Result<Received> {
-    if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
-        && encoding != "identity"
-    {
-        return Err(InferenceError::unsupported(format!(
-            "Content-Encoding {encoding:?} is not supported, send the body as it is"
-        )));
-    }
-    let mut pieces = body.into_data_stream();
+    let encoding = Encoding::of_request(headers)?;
     let reservation = intake.budget.reserve(expansion);
+    let Some(encoding) = encoding else {
+        return receive(intake, headers, body, reservation).await;
+    };
+    let compressed = receive(intake, headers, body, intake.budget.reserve(1)).await?;
+    let compressed_size = compressed.bytes.len();
+    let (most, too_large) = (intake.max_body_bytes, too_large(intake));
+    let inflate = move || {
+        let bytes = encoding.inflate(&compressed.bytes, most, &too_large, &reservation)?;
+        Ok(Received { bytes, reservation })
+    };
+    inflated(compressed_size, inflate).await
+}
+
+/// Runs `inflate` here when what it inflates is small, elsewhere when it is not.
+pub(super) async fn inflated<T: Send + 'static>(
+    compressed_bytes: usize,
+    inflate: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    decode(
+        compressed_bytes.saturating_mul(LARGE_BODY_BYTES / LARGE_COMPRESSED_BYTES),
+        inflate,
+    )
+    .await
+}
+
+/// The body as it comes.
+async fn receive(
+    intake: &Intake,
+    headers: &HeaderMap,
+    body: Body,
+    reservation: Reservation,
+) -> Result<Received> {
+    let mut pieces = body.into_data_stream();
     let received = match check_length(intake, &reservation, headers) {
         Ok(()) => collect(intake, &reservation, &mut pieces).await,
         Err(refusal) => Err(refusal),

@@ -4,26 +4,38 @@
 
 mod binary_tensor;
 mod body;
+mod classification;
+mod compression;
 pub mod grpc_v2;
 pub mod http_v2;
 mod intake;
 mod json_tensor;
 pub mod operations;
 mod parameters;
+mod repository;
 pub mod rest;
+mod settings;
 mod status;
 
 pub use intake::{Accepted, Intake};
+pub use repository::ModelControl;
+pub use settings::TraceSettings;
 
 use std::sync::Arc;
 
+use crate::error::InferenceError;
 use crate::lifecycle::Lifecycle;
-use crate::models::{Registry, State, VersionStatus};
+use crate::models::Registry;
 
 /// Name that the server gives itself.
 pub const SERVER_NAME: &str = "aiops-inference-pod";
-/// Extensions of the protocol that work.
-pub const EXTENSIONS: [&str; 3] = ["model_configuration", "binary_tensor_data", "statistics"];
+
+const NO_SHARED_MEMORY: &str = "shared memory is not supported by this server, send tensors in the request";
+
+/// The answer about a region of shared memory, of which there is none.
+fn no_region(kind: &str, region: &str) -> InferenceError {
+    InferenceError::not_found(format!("Unable to find {kind} shared memory region: '{region}'"))
+}
 
 /// What every front needs.
 pub struct Service {
@@ -33,11 +45,26 @@ pub struct Service {
     pub lifecycle: Arc<Lifecycle>,
     /// How requests are taken in.
     pub intake: Intake,
+    /// Who decides what is served.
+    pub control: ModelControl,
+    /// Trace settings, as clients changed them.
+    pub trace: TraceSettings,
 }
 
-/// Known versions for the repository index; with `ready`, only those that answer.
-fn index(service: &Service, ready: bool) -> Vec<VersionStatus> {
-    let mut states = service.registry.states();
-    states.retain(|status| !ready || status.state == State::Ready);
-    states
+impl Service {
+    /// Extensions of the protocol that work, in Triton's order.
+    fn extensions(&self) -> Vec<&'static str> {
+        let explicit = matches!(self.control, ModelControl::Explicit(_));
+        let extensions = [
+            ("classification", true),
+            ("model_repository", explicit),
+            ("model_repository(unload_dependents)", explicit),
+            ("model_configuration", true),
+            ("binary_tensor_data", true),
+            ("statistics", true),
+            ("logging", true),
+        ];
+        let works = |(name, works): (&'static str, bool)| works.then_some(name);
+        extensions.into_iter().filter_map(works).collect()
+    }
 }

@@ -69,9 +69,6 @@ pub(super) fn check_tensor_parameter(tensor: &str, name: &str) -> Result<()> {
                 "tensor '{tensor}': shared memory is not supported, send the data"
             )))
         }
-        "classification" => Err(InferenceError::unsupported(format!(
-            "output '{tensor}': the classification extension is not supported, sort the values in the client"
-        ))),
         _ => Ok(()),
     }
 }

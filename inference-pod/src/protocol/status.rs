@@ -15,6 +15,7 @@ const fn row(kind: ErrorKind) -> (StatusCode, Code) {
         ErrorKind::Timeout => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded),
         ErrorKind::NotFound => (StatusCode::NOT_FOUND, Code::NotFound),
         ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+        ErrorKind::UnsupportedEncoding => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::Unimplemented),
         ErrorKind::Unsupported => (StatusCode::NOT_IMPLEMENTED, Code::Unimplemented),
         ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal),
     }
@@ -30,10 +31,15 @@ impl IntoResponse for InferenceError {
     fn into_response(self) -> Response {
         let (status, _) = row(self.kind);
         let mut response = (status, Json(ErrorBody { error: &self.message })).into_response();
-        if self.kind == ErrorKind::Unavailable {
+        let hint = match self.kind {
+            ErrorKind::Unavailable => Some((header::RETRY_AFTER, "1")),
+            ErrorKind::UnsupportedEncoding => Some((header::ACCEPT_ENCODING, "gzip, deflate")),
+            _ => None,
+        };
+        if let Some((name, value)) = hint {
             response
                 .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                .insert(name, HeaderValue::from_static(value));
         }
         response
     }

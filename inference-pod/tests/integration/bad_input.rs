@@ -102,9 +102,9 @@ async fn wrong_json_requests_are_refused_in_words() {
             "unexpected inference output 'q' for model 'dense_1'",
         ),
         (
-            json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": row}], "outputs": [{"name": "y", "parameters": {"classification": 1}}]}),
-            501,
-            "classification",
+            json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": row}], "outputs": [{"name": "y", "parameters": {"classification": "all"}}]}),
+            400,
+            "'classification' must be an integer",
         ),
         (
             json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": row}], "parameters": {"sequence_id": 1}}),
@@ -213,7 +213,7 @@ async fn wrong_bodies_are_refused() {
         .send()
         .await
         .unwrap();
-    assert_eq!(compressed.status(), 501);
+    assert_eq!(compressed.status(), 400);
     let nonsense = client()
         .post(&url)
         .header("Inference-Header-Content-Length", "many")
@@ -253,8 +253,8 @@ async fn paths_and_methods_answer_as_triton_does() {
         (
             "POST",
             "/v2/repository/models/dense_1/load",
-            501,
-            "explicit model load / unload is not allowed: this server follows its serving plan",
+            503,
+            "explicit model load / unload is not allowed if polling is enabled: start the server with --model-control-mode=explicit",
         ),
     ] {
         let method = method.parse().unwrap();

@@ -173,7 +173,7 @@ async fn a_model_is_described() {
         .repository_model_load(proto::RepositoryModelLoadRequest::default())
         .await
         .unwrap_err();
-    assert_eq!(load.code(), Code::Unimplemented);
+    assert_eq!(load.code(), Code::Unavailable);
     let unknown = client.model_infer(request("absent", true)).await.unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
 }

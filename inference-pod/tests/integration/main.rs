@@ -9,12 +9,17 @@
 
 mod bad_input;
 mod batching;
+mod classification;
+mod compression;
 mod grpc;
 mod http;
 mod limits;
 mod object_store;
 mod publish;
+mod raw_and_halves;
+mod repository;
 mod rest;
 mod serving_plan;
+mod settings;
 mod shutdown;
 mod support;

@@ -73,6 +73,17 @@ def every_datatype():
     )
 
 
+def halves():
+    """The two types of half precision, and nothing else: bits go through as they are."""
+    elements = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
+    save(
+        "halves",
+        [helper.make_node("Identity", [name], [f"out_{name}"]) for name in elements],
+        [tensor(name, element, ["rows", "width"]) for name, element in elements.items()],
+        [tensor(f"out_{name}", element, ["rows", "width"]) for name, element in elements.items()],
+    )
+
+
 def shapes():
     """Models whose first dimension is fixed, and one where it is open but not one of independent rows."""
     save(
@@ -285,6 +296,7 @@ def converted_models():
 if __name__ == "__main__":
     dense()
     every_datatype()
+    halves()
     shapes()
     open_sizes()
     slow()

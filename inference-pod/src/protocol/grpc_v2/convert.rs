@@ -11,6 +11,7 @@ use super::proto::{
 };
 use crate::error::{InferenceError, Result};
 use crate::protocol::binary_tensor;
+use crate::protocol::classification::{self, Classes};
 use crate::protocol::parameters::{Parameter, check_tensor_parameter, request_timeout};
 use crate::tensor::{DataType, InferenceRequest, InferenceResponse, Tensor, TensorData};
 
@@ -26,12 +27,17 @@ pub(super) fn version(text: &str) -> Result<Option<u64>> {
     })
 }
 
-pub(super) fn request(message: ModelInferRequest) -> Result<InferenceRequest> {
+/// What a message asks for, and of which outputs it wants classes.
+pub(super) fn request(message: ModelInferRequest) -> Result<(InferenceRequest, Classes)> {
     let parameters = parameters(message.parameters);
     let timeout = request_timeout(parameters.iter().map(|(name, value)| (name.as_str(), value)))?;
+    let mut classes = Classes::new();
     for output in &message.outputs {
-        for name in output.parameters.keys() {
+        for (name, value) in &output.parameters {
             check_tensor_parameter(&output.name, name)?;
+            if let ("classification", Some(value)) = (name.as_str(), parameter(value.clone())) {
+                classification::want(&mut classes, &output.name, &value)?;
+            }
         }
     }
     let raw = message.raw_input_contents;
@@ -49,29 +55,31 @@ pub(super) fn request(message: ModelInferRequest) -> Result<InferenceRequest> {
         .map(|input| tensor(input, raw.next()))
         .collect::<Result<_>>()?;
     let outputs = message.outputs.into_iter().map(|output| output.name).collect();
-    Ok(InferenceRequest {
+    let request = InferenceRequest {
         id: message.id,
         inputs,
         outputs,
         timeout,
-    })
+    };
+    Ok((request, classes))
 }
 
 fn parameters(parameters: HashMap<String, InferParameter>) -> Vec<(String, Parameter)> {
-    use infer_parameter::ParameterChoice;
-    let value = |parameter: InferParameter| {
-        Some(match parameter.parameter_choice? {
-            ParameterChoice::BoolParam(value) => Parameter::Bool(value),
-            ParameterChoice::Int64Param(value) => Parameter::Integer(value),
-            ParameterChoice::Uint64Param(value) => Parameter::Unsigned(value),
-            ParameterChoice::DoubleParam(value) => Parameter::Float(value),
-            ParameterChoice::StringParam(value) => Parameter::Text(value),
-        })
-    };
     parameters
         .into_iter()
-        .filter_map(|(name, parameter)| Some((name, value(parameter)?)))
+        .filter_map(|(name, value)| Some((name, parameter(value)?)))
         .collect()
+}
+
+fn parameter(parameter: InferParameter) -> Option<Parameter> {
+    use infer_parameter::ParameterChoice;
+    Some(match parameter.parameter_choice? {
+        ParameterChoice::BoolParam(value) => Parameter::Bool(value),
+        ParameterChoice::Int64Param(value) => Parameter::Integer(value),
+        ParameterChoice::Uint64Param(value) => Parameter::Unsigned(value),
+        ParameterChoice::DoubleParam(value) => Parameter::Float(value),
+        ParameterChoice::StringParam(value) => Parameter::Text(value),
+    })
 }
 
 fn tensor(input: InferInputTensor, raw: Option<Bytes>) -> Result<Tensor> {

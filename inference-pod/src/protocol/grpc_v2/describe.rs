@@ -6,6 +6,7 @@ use super::proto::repository_index_response::ModelIndex;
 use super::proto::{self, model_config, model_instance_group, model_version_policy};
 use crate::configuration::{DynamicBatching, ModelConfig, TensorConfig, VersionPolicy};
 use crate::models::{ModelVersion, VersionStatus};
+use crate::protocol::repository::Index;
 use crate::statistics::{Phases, Total};
 use crate::tensor::DataType;
 
@@ -41,6 +42,7 @@ pub(super) fn config(config: &ModelConfig) -> proto::ModelConfig {
         reshape: reshape(tensor),
     };
     let output = |tensor: &TensorConfig| proto::ModelOutput {
+        label_filename: tensor.label_filename.clone().unwrap_or_default(),
         name: tensor.name.clone(),
         data_type: data_type(tensor.datatype).into(),
         dims: tensor.dims.clone(),
@@ -123,15 +125,19 @@ fn data_type(datatype: DataType) -> proto::DataType {
     }
 }
 
-pub(super) fn index(states: Vec<VersionStatus>) -> proto::RepositoryIndexResponse {
+pub(super) fn index(index: Index) -> proto::RepositoryIndexResponse {
     let describe = |status: VersionStatus| ModelIndex {
         name: status.model,
         version: status.version.to_string(),
         state: status.state.name().to_owned(),
         reason: status.reason,
     };
+    let others = index.others.into_iter().map(|name| ModelIndex {
+        name,
+        ..ModelIndex::default()
+    });
     proto::RepositoryIndexResponse {
-        models: states.into_iter().map(describe).collect(),
+        models: index.versions.into_iter().map(describe).chain(others).collect(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use tonic::Status;
 
+use super::inflate::Inflater;
 use super::pauses::{self, PREFIX_BYTES};
 use crate::error::Result;
 use crate::memory::Reservation;
@@ -22,7 +23,10 @@ pub(super) async fn meter(State(service): State<Arc<Service>>, request: Request,
     let (mut parts, body) = request.into_parts();
     let body = pauses::bounded(body);
     parts.extensions.insert(Arc::clone(&reservation));
-    let body = Body::from_stream(metered(service, Arc::clone(&reservation), body));
+    let body = match Inflater::of_call(&parts.headers, &service.intake.budget, &reservation) {
+        Some(inflater) => Body::from_stream(inflated(service, inflater, body)),
+        None => Body::from_stream(metered(service, Arc::clone(&reservation), body)),
+    };
     let response = next.run(Request::from_parts(parts, body)).await;
     // Until here, where a call with one answer has it.
     drop(reservation);
@@ -36,21 +40,50 @@ fn metered(
 ) -> impl Stream<Item = Result<Bytes, Status>> + Send + 'static {
     let first = (service, reservation, body.into_data_stream(), true);
     stream::try_unfold(first, |(service, reservation, mut pieces, is_first)| async move {
-        let piece = tokio::select! {
-            biased;
-            piece = pieces.next() => piece,
-            () = service.intake.too_late() => {
-                return Err(Status::unavailable("this server ends; send the request again"));
-            }
+        let Some(piece) = next(&service, &mut pieces).await? else {
+            return Ok(None);
         };
-        let Some(piece) = piece else { return Ok(None) };
-        let piece = piece.map_err(|error| Status::from_error(error.into_inner()))?;
         if is_first {
             reservation.check(message_length(&piece))?;
         }
         reservation.grow(piece.len())?;
         Ok(Some((piece, (service, reservation, pieces, false))))
     })
+}
+
+/// The same for a call whose messages may be compressed: they count as large as they are when they are not.
+fn inflated(
+    service: Arc<Service>,
+    inflater: Inflater,
+    body: Body,
+) -> impl Stream<Item = Result<Bytes, Status>> + Send + 'static {
+    let first = Some((service, inflater, body.into_data_stream()));
+    stream::try_unfold(first, |open| async move {
+        let Some((service, mut inflater, mut pieces)) = open else {
+            return Ok(None);
+        };
+        while let Some(piece) = next(&service, &mut pieces).await? {
+            let messages = inflater.take(piece).await?;
+            if !messages.is_empty() {
+                return Ok(Some((messages, Some((service, inflater, pieces)))));
+            }
+        }
+        let rest = inflater.rest();
+        Ok((!rest.is_empty()).then_some((rest, None)))
+    })
+}
+
+async fn next(service: &Service, pieces: &mut BodyDataStream) -> Result<Option<Bytes>, Status> {
+    let piece = tokio::select! {
+        biased;
+        piece = pieces.next() => piece,
+        () = service.intake.too_late() => {
+            return Err(Status::unavailable("this server ends; send the request again"));
+        }
+    };
+    piece
+        .transpose()
+        .map_err(|error| Status::from_error(error.into_inner()))
 }
 
 /// The length of the message that begins here, so that one that can never fit is refused before it is sent.

@@ -2,9 +2,11 @@
 
 mod convert;
 mod describe;
+mod inflate;
 mod meter;
 mod pauses;
 mod service;
+mod settings;
 
 use crate::models::PLATFORM;
 
@@ -23,6 +25,7 @@ use std::sync::Arc;
 
 use proto::grpc_inference_service_server::GrpcInferenceServiceServer;
 use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
 use tonic_health::ServingStatus;
 
 use super::Service;
@@ -32,14 +35,20 @@ use crate::lifecycle::Lifecycle;
 /// The largest message that the protocol's clients can send or take.
 const LARGEST_MESSAGE_BYTES: usize = i32::MAX as usize;
 
-/// The inference service.
-pub fn inference(service: Arc<Service>) -> GrpcInferenceServiceServer<service::Grpc> {
+/// The inference service. Every client says that it accepts gzip, so answers are compressed only where the server is told to.
+pub fn inference(service: Arc<Service>, compress_answers: bool) -> GrpcInferenceServiceServer<service::Grpc> {
     let largest = service.intake.budget.largest_request(TENSOR_EXPANSION);
-    GrpcInferenceServiceServer::new(service::Grpc::new(service))
+    let server = GrpcInferenceServiceServer::new(service::Grpc::new(service))
+        .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(
             largest.map_or(LARGEST_MESSAGE_BYTES, |size| size.min(LARGEST_MESSAGE_BYTES)),
         )
-        .max_encoding_message_size(LARGEST_MESSAGE_BYTES)
+        .max_encoding_message_size(LARGEST_MESSAGE_BYTES);
+    if compress_answers {
+        server.send_compressed(CompressionEncoding::Gzip)
+    } else {
+        server
+    }
 }
 
 /// Counts what comes in against the memory for requests, and lets nobody who stopped sending hold up the end.

@@ -7,12 +7,13 @@ use futures::{Stream, StreamExt as _, stream};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::proto::grpc_inference_service_server::GrpcInferenceService;
-use super::{convert, describe, proto};
+use super::{convert, describe, proto, settings};
 use crate::error::{InferenceError, Result};
 use crate::memory::Reservation;
 use crate::models::ModelVersion;
 use crate::protocol::intake::TENSOR_EXPANSION;
-use crate::protocol::{EXTENSIONS, SERVER_NAME, Service, index};
+use crate::protocol::repository::{self, LoadParameter};
+use crate::protocol::{NO_SHARED_MEMORY, SERVER_NAME, Service, classification, no_region};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -46,8 +47,11 @@ async fn infer(
     let model = service
         .registry
         .find(&message.model_name, convert::version(&message.model_version)?)?;
-    let request = convert::request(message)?;
-    Ok(convert::response(model.infer(request, memory).await?))
+    let (request, classes) = convert::request(message)?;
+    classification::check(&model, &classes)?;
+    let mut answer = model.infer(request, memory).await?;
+    classification::apply(&model, &mut answer, &classes);
+    Ok(convert::response(answer))
 }
 
 /// The messages of a stream; once the server stops, those that are there already, and then the end. Whoever always has
@@ -76,14 +80,21 @@ fn until_the_end(
     })
 }
 
+fn load_parameter((name, value): (String, proto::ModelRepositoryParameter)) -> (String, LoadParameter) {
+    use proto::model_repository_parameter::ParameterChoice;
+    let parameter = match value.parameter_choice {
+        Some(ParameterChoice::StringParam(text)) => LoadParameter::Text(text),
+        Some(ParameterChoice::BytesParam(content)) => LoadParameter::Content(content.into()),
+        _ => LoadParameter::Other,
+    };
+    (name, parameter)
+}
+
 fn unsupported<T>(what: &str) -> Answer<T> {
     Err(InferenceError::unsupported(what).into())
 }
 
-const NO_SHARED_MEMORY: &str = "shared memory is not supported by this server, send tensors in the request";
-const NO_LOADING: &str = "explicit model load / unload is not allowed: this server follows its serving plan";
-const NO_TRACE: &str = "the trace extension is not supported by this server";
-const NO_LOGGING: &str = "the logging extension is not supported by this server, set RUST_LOG";
+const NO_REPOSITORY_NAME: &str = "'repository_name' specification is not supported";
 
 #[tonic::async_trait]
 impl GrpcInferenceService for Grpc {
@@ -117,7 +128,7 @@ impl GrpcInferenceService for Grpc {
         Ok(Response::new(proto::ServerMetadataResponse {
             name: SERVER_NAME.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            extensions: EXTENSIONS.map(str::to_owned).to_vec(),
+            extensions: self.service.extensions().into_iter().map(str::to_owned).collect(),
         }))
     }
 
@@ -221,33 +232,47 @@ impl GrpcInferenceService for Grpc {
     ) -> Answer<proto::RepositoryIndexResponse> {
         let request = request.into_inner();
         if !request.repository_name.is_empty() {
-            return unsupported("'repository_name' specification is not supported");
+            return unsupported(NO_REPOSITORY_NAME);
         }
-        Ok(Response::new(describe::index(index(
-            &self.service,
-            request.ready,
-        ))))
+        let index = repository::index(&self.service, request.ready).await?;
+        Ok(Response::new(describe::index(index)))
     }
 
     async fn repository_model_load(
         &self,
-        _: Request<proto::RepositoryModelLoadRequest>,
+        request: Request<proto::RepositoryModelLoadRequest>,
     ) -> Answer<proto::RepositoryModelLoadResponse> {
-        unsupported(NO_LOADING)
+        let share = request.extensions().get::<Arc<Reservation>>().cloned();
+        let request = request.into_inner();
+        if !request.repository_name.is_empty() {
+            return unsupported(NO_REPOSITORY_NAME);
+        }
+        let _accepted = self.service.intake.accepted.begin();
+        let parameters = request.parameters.into_iter().map(load_parameter);
+        repository::load(&self.service, request.model_name, parameters, share).await?;
+        Ok(Response::new(proto::RepositoryModelLoadResponse {}))
     }
 
     async fn repository_model_unload(
         &self,
-        _: Request<proto::RepositoryModelUnloadRequest>,
+        request: Request<proto::RepositoryModelUnloadRequest>,
     ) -> Answer<proto::RepositoryModelUnloadResponse> {
-        unsupported(NO_LOADING)
+        let request = request.into_inner();
+        if !request.repository_name.is_empty() {
+            return unsupported(NO_REPOSITORY_NAME);
+        }
+        repository::unload(&self.service, request.model_name).await?;
+        Ok(Response::new(proto::RepositoryModelUnloadResponse {}))
     }
 
     async fn system_shared_memory_status(
         &self,
-        _: Request<proto::SystemSharedMemoryStatusRequest>,
+        request: Request<proto::SystemSharedMemoryStatusRequest>,
     ) -> Answer<proto::SystemSharedMemoryStatusResponse> {
-        unsupported(NO_SHARED_MEMORY)
+        match request.into_inner().name.as_str() {
+            "" => Ok(Response::new(Default::default())),
+            region => Err(no_region("system", region).into()),
+        }
     }
 
     async fn system_shared_memory_register(
@@ -261,14 +286,17 @@ impl GrpcInferenceService for Grpc {
         &self,
         _: Request<proto::SystemSharedMemoryUnregisterRequest>,
     ) -> Answer<proto::SystemSharedMemoryUnregisterResponse> {
-        unsupported(NO_SHARED_MEMORY)
+        Ok(Response::new(Default::default()))
     }
 
     async fn cuda_shared_memory_status(
         &self,
-        _: Request<proto::CudaSharedMemoryStatusRequest>,
+        request: Request<proto::CudaSharedMemoryStatusRequest>,
     ) -> Answer<proto::CudaSharedMemoryStatusResponse> {
-        unsupported(NO_SHARED_MEMORY)
+        match request.into_inner().name.as_str() {
+            "" => Ok(Response::new(Default::default())),
+            region => Err(no_region("cuda", region).into()),
+        }
     }
 
     async fn cuda_shared_memory_register(
@@ -282,20 +310,23 @@ impl GrpcInferenceService for Grpc {
         &self,
         _: Request<proto::CudaSharedMemoryUnregisterRequest>,
     ) -> Answer<proto::CudaSharedMemoryUnregisterResponse> {
-        unsupported(NO_SHARED_MEMORY)
+        Ok(Response::new(Default::default()))
     }
 
     async fn trace_setting(
         &self,
-        _: Request<proto::TraceSettingRequest>,
+        request: Request<proto::TraceSettingRequest>,
     ) -> Answer<proto::TraceSettingResponse> {
-        unsupported(NO_TRACE)
+        Ok(Response::new(settings::trace(
+            &self.service,
+            request.into_inner(),
+        )?))
     }
 
     async fn log_settings(
         &self,
-        _: Request<proto::LogSettingsRequest>,
+        request: Request<proto::LogSettingsRequest>,
     ) -> Answer<proto::LogSettingsResponse> {
-        unsupported(NO_LOGGING)
+        Ok(Response::new(settings::log(request.into_inner())?))
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::configuration::{ModelConfig, TensorConfig, VersionPolicy, datatype_name};
 use crate::models::{ModelVersion, PLATFORM, VersionStatus};
+use crate::protocol::repository::Index;
 use crate::statistics::{Phases, Snapshot, Total};
 
 #[derive(Serialize)]
@@ -50,6 +51,9 @@ pub(super) fn config(config: &ModelConfig) -> Value {
         if let Some(shape) = &tensor.reshape {
             value["reshape"] = json!({"shape": shape});
         }
+        if let Some(file) = &tensor.label_filename {
+            value["label_filename"] = json!(file);
+        }
         value
     };
     let parameters: BTreeMap<_, _> = config
@@ -84,7 +88,7 @@ pub(super) fn config(config: &ModelConfig) -> Value {
     value
 }
 
-pub(super) fn index(states: &[VersionStatus]) -> Value {
+pub(super) fn index(index: &Index) -> Value {
     let describe = |status: &VersionStatus| {
         json!({
             "name": status.model,
@@ -93,7 +97,8 @@ pub(super) fn index(states: &[VersionStatus]) -> Value {
             "reason": status.reason,
         })
     };
-    states.iter().map(describe).collect()
+    let others = index.others.iter().map(|name| json!({"name": name}));
+    index.versions.iter().map(describe).chain(others).collect()
 }
 
 pub(super) fn statistics(versions: &[Arc<ModelVersion>]) -> Value {

@@ -12,8 +12,9 @@ use serde_json::value::RawValue;
 use super::outputs::{Wanted, WantedOutputs};
 use crate::error::{InferenceError, Result};
 use crate::models::ModelVersion;
+use crate::protocol::compression::Encoding;
 use crate::protocol::parameters::{Parameter, check_tensor_parameter, request_timeout};
-use crate::protocol::{binary_tensor, json_tensor};
+use crate::protocol::{binary_tensor, classification, json_tensor};
 use crate::tensor::{DataType, InferenceRequest, InferenceResponse, Tensor, element_count};
 
 /// Length of the JSON before the binary data, in both directions.
@@ -104,6 +105,7 @@ pub(super) fn decode(
         wanted.read(outputs)?;
     }
     let WantedOutputs { outputs, wanted, .. } = wanted;
+    classification::check(model, &wanted.classes)?;
     Ok((
         InferenceRequest {
             id: request.id,
@@ -224,7 +226,26 @@ struct BinarySize {
 /// An encoded answer: the body, and how much of it is JSON when not all of it is.
 pub(super) struct Encoded {
     body: Bytes,
+    /// That of the JSON before it was compressed.
     json_length: Option<usize>,
+    encoding: Option<Encoding>,
+}
+
+impl Encoded {
+    /// The same in the encoding that the client accepts.
+    pub(super) fn compressed(self, encoding: Option<Encoding>) -> Result<Self> {
+        let Some(accepted) = encoding else {
+            return Ok(self);
+        };
+        let body = accepted
+            .deflate(&self.body)
+            .map_err(|error| InferenceError::internal(format!("the answer cannot be compressed: {error}")))?;
+        Ok(Self {
+            body,
+            encoding,
+            ..self
+        })
+    }
 }
 
 /// Encodes an answer.
@@ -271,6 +292,7 @@ pub(super) fn encode(answer: &InferenceResponse, wanted: &Wanted) -> Result<Enco
         return Ok(Encoded {
             body: json.into(),
             json_length: None,
+            encoding: None,
         });
     }
     let json_length = json.len();
@@ -282,6 +304,7 @@ pub(super) fn encode(answer: &InferenceResponse, wanted: &Wanted) -> Result<Enco
     Ok(Encoded {
         body: body.freeze(),
         json_length: Some(json_length),
+        encoding: None,
     })
 }
 
@@ -297,6 +320,12 @@ impl IntoResponse for Encoded {
             None => "application/json",
         };
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some(encoding) = self.encoding {
+            headers.insert(
+                header::CONTENT_ENCODING,
+                HeaderValue::from_static(encoding.name()),
+            );
+        }
         response
     }
 }

@@ -1,8 +1,11 @@
 //! Open Inference Protocol v2 over HTTP (port 8000). Routes and texts are Triton's.
 
+mod absent;
 mod describe;
 mod infer;
 mod outputs;
+mod repository;
+mod settings;
 
 use std::sync::Arc;
 
@@ -12,12 +15,12 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, http::StatusCode};
-use bytes::Bytes;
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
+use super::compression::Encoding;
 use super::intake::TENSOR_EXPANSION;
-use super::{EXTENSIONS, SERVER_NAME, Service, body, index, status};
+use super::{SERVER_NAME, Service, body, classification, status};
 use crate::error::{InferenceError, Result};
 use crate::models::ModelVersion;
 
@@ -30,9 +33,25 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v2/health/live", get(live))
         .route("/v2/health/ready", get(ready))
         .route("/v2/models/stats", get(all_statistics))
-        .route("/v2/repository/index", post(repository_index))
-        .route("/v2/repository/models/{model}/load", post(load_or_unload))
-        .route("/v2/repository/models/{model}/unload", post(load_or_unload));
+        .route(
+            "/v2/logging",
+            get(settings::logging).post(settings::change_logging),
+        )
+        .route(
+            "/v2/trace/setting",
+            get(settings::trace).post(settings::change_trace),
+        )
+        .route(
+            "/v2/models/{model}/trace/setting",
+            get(settings::model_trace).post(settings::change_model_trace),
+        )
+        .route("/v2/repository/index", post(repository::index))
+        .route("/v2/repository/models/{model}/load", post(repository::load))
+        .route("/v2/repository/models/{model}/unload", post(repository::unload));
+    for path in ["index", "models/{model}/load", "models/{model}/unload"] {
+        let path = format!("/v2/repository/{{repository}}/{path}");
+        router = router.route(&path, post(repository::named_repository));
+    }
     for model in ["/v2/models/{model}", "/v2/models/{model}/versions/{version}"] {
         router = router
             .route(model, get(metadata))
@@ -41,7 +60,7 @@ pub fn router(service: Arc<Service>) -> Router {
             .route(&format!("{model}/stats"), get(statistics))
             .route(&format!("{model}/infer"), post(infer));
     }
-    router
+    absent::routes(router)
         .method_not_allowed_fallback(status::wrong_method)
         .fallback(status::unknown_path)
         .with_state(service)
@@ -68,17 +87,17 @@ impl ModelPath {
     }
 }
 
-async fn server_metadata() -> impl IntoResponse {
+async fn server_metadata(State(service): Context) -> impl IntoResponse {
     #[derive(Serialize)]
     struct Metadata {
         name: &'static str,
         version: &'static str,
-        extensions: [&'static str; EXTENSIONS.len()],
+        extensions: Vec<&'static str>,
     }
     Json(Metadata {
         name: SERVER_NAME,
         version: env!("CARGO_PKG_VERSION"),
-        extensions: EXTENSIONS,
+        extensions: service.extensions(),
     })
 }
 
@@ -141,28 +160,6 @@ async fn all_statistics(State(service): Context) -> impl IntoResponse {
     Json(describe::statistics(&service.registry.all()))
 }
 
-async fn repository_index(State(service): Context, body: Bytes) -> Result<Response> {
-    #[derive(Default, Deserialize)]
-    struct Request {
-        #[serde(default)]
-        ready: bool,
-    }
-    let request: Request = if body.is_empty() {
-        Request::default()
-    } else {
-        serde_json::from_slice(&body).map_err(|error| {
-            InferenceError::invalid(format!("failed to parse the request JSON buffer: {error}"))
-        })?
-    };
-    Ok(Json(describe::index(&index(&service, request.ready))).into_response())
-}
-
-async fn load_or_unload() -> InferenceError {
-    InferenceError::unsupported(
-        "explicit model load / unload is not allowed: this server follows its serving plan",
-    )
-}
-
 async fn infer(
     State(service): Context,
     Path(path): Path<ModelPath>,
@@ -186,8 +183,15 @@ async fn infer(
         infer::decode(&decoding_model, &body, json_length)
     })
     .await?;
-    let answer = model.infer(request, &memory).await?;
-    let size = answer.outputs.iter().map(|output| output.data.byte_size()).sum();
-    let encoded = body::decode(size, move || infer::encode(&answer, &wanted)).await?;
+    let mut answer = model.infer(request, &memory).await?;
+    let encoding = Encoding::of_response(&headers);
+    // To compress is some ten times the work of writing.
+    let effort = if encoding.is_some() { 10 } else { 1 };
+    let size: usize = answer.outputs.iter().map(|output| output.data.byte_size()).sum();
+    let encoded = body::decode(size.saturating_mul(effort), move || {
+        classification::apply(&model, &mut answer, &wanted.classes);
+        infer::encode(&answer, &wanted)?.compressed(encoding)
+    })
+    .await?;
     Ok(encoded.into_response())
 }

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use super::infer::Parameters;
 use crate::error::{InferenceError, Result};
 use crate::models::ModelVersion;
+use crate::protocol::classification::{self, Classes};
 use crate::protocol::parameters::check_tensor_parameter;
 
 #[derive(Deserialize)]
@@ -21,11 +22,15 @@ struct Output {
     parameters: Parameters,
 }
 
-/// Which outputs the client wants as binary data.
+/// How the client wants the outputs.
 #[derive(Default)]
 pub(super) struct Wanted {
+    /// Whether outputs are binary data where nothing is said of them.
     pub(super) by_default: bool,
+    /// The same for those of which something is said.
     pub(super) by_name: BTreeMap<String, bool>,
+    /// Those of which classes are wanted.
+    pub(super) classes: Classes,
 }
 
 impl Wanted {
@@ -73,9 +78,13 @@ impl<'a> WantedOutputs<'a> {
         self.model.output_position(&output.name)?;
         for (name, value) in &output.parameters {
             check_tensor_parameter(&output.name, name)?;
-            if name == "binary_data" {
-                let binary = value.as_bool(name)?;
-                self.wanted.by_name.insert(output.name.clone(), binary);
+            match name.as_str() {
+                "binary_data" => {
+                    let binary = value.as_bool(name)?;
+                    self.wanted.by_name.insert(output.name.clone(), binary);
+                }
+                "classification" => classification::want(&mut self.wanted.classes, &output.name, value)?,
+                _ => {}
             }
         }
         if !self.outputs.contains(&output.name) {

@@ -1,0 +1,205 @@
+//! Models that are loaded and unloaded by call: the model repository extension.
+
+use std::path::{Component, Path};
+
+use aiops_model_repository::{Location, Repository, RepositoryError};
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use super::holdings::Holdings;
+use super::keeper::Keeper;
+use super::registry::State;
+use super::scan;
+use super::serving_plan::ModelTarget;
+use crate::error::{InferenceError, Result};
+
+/// Folders of the cache whose names begin so are removed when a server starts.
+const TEMPORARY_PREFIX: &str = ".incoming-";
+
+/// What a call gives in the place of what the repository holds.
+#[derive(Debug, Default)]
+pub struct Override {
+    /// The configuration, as the text of `config.pbtxt`.
+    pub config: Option<String>,
+    /// Files by their paths in the model's folder. With any, they are all that the model has.
+    pub files: Vec<(String, Bytes)>,
+}
+
+impl Override {
+    /// A repository of the given files; nothing where there are none. It is gone when the folder is dropped.
+    fn repository(&self, model: &str, cache: &Path) -> std::io::Result<Option<TempDir>> {
+        if self.files.is_empty() {
+            return Ok(None);
+        }
+        std::fs::create_dir_all(cache)?;
+        let folder = tempfile::Builder::new()
+            .prefix(TEMPORARY_PREFIX)
+            .tempdir_in(cache)?;
+        for (path, content) in &self.files {
+            let file = folder.path().join(model).join(path);
+            std::fs::create_dir_all(file.parent().unwrap_or(folder.path()))?;
+            std::fs::write(file, content)?;
+        }
+        Ok(Some(folder))
+    }
+
+    fn check(&self, model: &str) -> Result<()> {
+        if !self.files.is_empty() && self.config.is_none() {
+            return Err(InferenceError::invalid(format!(
+                "failed to load '{model}': 'file:' contents need the parameter 'config' with the model's configuration"
+            )));
+        }
+        let stays_inside = |path: &str| {
+            let parts = || Path::new(path).components();
+            parts().next().is_some() && parts().all(|part| matches!(part, Component::Normal(_)))
+        };
+        if !stays_inside(model) || Path::new(model).components().count() != 1 {
+            return Err(InferenceError::invalid(format!(
+                "failed to load '{model}': the name of a model is that of one folder"
+            )));
+        }
+        match self.files.iter().find(|(path, _)| !stays_inside(path)) {
+            Some((path, _)) => Err(InferenceError::invalid(format!(
+                "failed to load '{model}': 'file:{path}' must be a path inside the model's folder, such as 'file:1/model.onnx'"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Keeper {
+    /// Names of all models that the repository holds.
+    pub async fn repository_models(&self) -> Result<Vec<String>> {
+        let models = self.loader.repository.models().await;
+        models.map_err(|error| InferenceError::unavailable(format!("the repository cannot be read: {error}")))
+    }
+
+    /// Loads a model, or loads it anew: what served goes on until all versions of the new one can answer, and stays when one
+    /// of them cannot.
+    pub async fn load_model(&self, name: &str, given: Override) -> Result<()> {
+        self.check_started()?;
+        given.check(name)?;
+        let mut holdings = self.holdings.lock().await;
+        let cache = self.loader.cache.clone();
+        let (model, written) = (name.to_owned(), tokio::task::spawn_blocking);
+        let (given, folder) = written(move || {
+            let folder = given.repository(&model, &cache);
+            (given.config, folder)
+        })
+        .await
+        .map_err(|panic| InferenceError::internal(panic.to_string()))?;
+        let folder = folder.map_err(|error| {
+            InferenceError::internal(format!(
+                "failed to load '{name}': its files cannot be written: {error}"
+            ))
+        })?;
+        let not_polled = |why: String| {
+            InferenceError::internal(format!(
+                "failed to load '{name}', failed to poll from model repository: {why}"
+            ))
+        };
+        let source = match &folder {
+            Some(folder) => Repository::open(Location::Folder(folder.path().to_owned())),
+            None => Ok(self.loader.repository.clone()),
+        };
+        let source = source.map_err(|error| not_polled(error.to_string()))?;
+        let target = match scan::model(&source, name, given.as_deref()).await {
+            Ok(Some(target)) => target,
+            Ok(None) => {
+                return Err(not_polled(
+                    "it has no version that its version_policy chooses".to_owned(),
+                ));
+            }
+            Err(error @ RepositoryError::Unreachable { .. }) => {
+                return Err(InferenceError::unavailable(format!(
+                    "failed to load '{name}': {error}"
+                )));
+            }
+            Err(error) => return Err(not_polled(error.to_string())),
+        };
+        let loaded = self
+            .stage_all(&source, &target, given.as_deref(), &mut holdings)
+            .await;
+        if loaded.is_ok() {
+            self.switch(&target, &mut holdings);
+            self.retire(&mut holdings);
+        }
+        holdings.clean_cache().await;
+        loaded
+    }
+
+    async fn stage_all(
+        &self,
+        source: &Repository,
+        target: &ModelTarget,
+        config: Option<&str>,
+        holdings: &mut Holdings,
+    ) -> Result<()> {
+        for wanted in &target.versions {
+            let key = (target.name.clone(), wanted.version);
+            self.set_state(&key, String::new(), State::Loading, "");
+            match self.loader.load_from(source, &key.0, key.1, None, config).await {
+                Ok(version) => holdings.stage(key, version),
+                Err(error) => {
+                    let why = error.to_string();
+                    holdings.unstage(&target.name);
+                    for wanted in &target.versions {
+                        let key = (target.name.clone(), wanted.version);
+                        match self.registry.find(&key.0, Some(key.1)) {
+                            Ok(serving) => self.set_state(&key, serving.digest.to_string(), State::Ready, ""),
+                            Err(_) => self.set_state(&key, String::new(), State::Unavailable, &why),
+                        }
+                    }
+                    let message = format!(
+                        "load failed for model '{}': version {} is at UNAVAILABLE state: {why};",
+                        target.name, wanted.version
+                    );
+                    return Err(if error.is_transient() {
+                        InferenceError::unavailable(message)
+                    } else {
+                        InferenceError::invalid(message)
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Unloads a model, once its last request is answered. One that is not loaded is left as it is.
+    pub async fn unload_model(&self, name: &str) -> Result<()> {
+        self.check_started()?;
+        let mut holdings = self.holdings.lock().await;
+        self.registry.retain_models(|model| model != name);
+        self.retire(&mut holdings);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_stay_in_the_folder_of_their_model_and_come_with_a_configuration() {
+        let files = |path: &str, config: Option<&str>| Override {
+            config: config.map(str::to_owned),
+            files: vec![(path.to_owned(), Bytes::from_static(b"x"))],
+        };
+        files("1/model.onnx", Some("")).check("m").unwrap();
+        for (model, given, part) in [
+            ("m", files("1/model.onnx", None), "need the parameter 'config'"),
+            (
+                "m",
+                files("../n/1/model.onnx", Some("")),
+                "inside the model's folder",
+            ),
+            ("m", files("/etc/passwd", Some("")), "inside the model's folder"),
+            ("m", files("", Some("")), "inside the model's folder"),
+            ("../m", Override::default(), "one folder"),
+            ("a/b", Override::default(), "one folder"),
+        ] {
+            let error = given.check(model).unwrap_err();
+            assert!(error.message.contains(part), "{error}");
+        }
+    }
+}
