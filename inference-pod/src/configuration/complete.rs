@@ -155,6 +155,7 @@ fn from_graph(tensor: &GraphTensor, max_batch_size: u32) -> TensorConfig {
         datatype: tensor.datatype,
         dims: if scalar_rows { vec![1] } else { dims },
         reshape: scalar_rows.then(Vec::new),
+        label_filename: None,
     }
 }
 

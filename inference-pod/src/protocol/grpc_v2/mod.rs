@@ -2,6 +2,7 @@
 
 mod convert;
 mod describe;
+mod describe_config;
 mod meter;
 mod service;
 

@@ -1,6 +1,7 @@
 //! Open Inference Protocol v2 over HTTP (port 8000). Routes and texts are Triton's.
 
 mod describe;
+mod describe_config;
 mod infer;
 mod outputs;
 
