@@ -9,6 +9,7 @@ pub mod serving_plan;
 mod unload;
 mod validate;
 mod version;
+mod warm_up;
 
 pub use keeper::{Keeper, PlanState, PlanStatus};
 pub use loader::{LoadError, Loader};

@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod batching;
+mod configuration;
 mod grpc;
 mod http;
 mod limits;
