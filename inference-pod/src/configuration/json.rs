@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// Fields whose strings are names of an enumeration, or numbers of 64 bits, which stand in the text without quotes.
-const BARE: [&str; 10] = [
+const BARE: [&str; 13] = [
     "data_type",
     "kind",
     "format",
@@ -11,13 +11,16 @@ const BARE: [&str; 10] = [
     "shape",
     "versions",
     "max_queue_delay_microseconds",
+    "default_timeout_microseconds",
     "max_queue_size",
+    "priority_levels",
+    "default_priority_level",
     "num_versions",
     "timeout_action",
 ];
 
 /// Fields that are maps by a key.
-const MAPS: [&str; 1] = ["parameters"];
+const MAPS: [&str; 2] = ["parameters", "inputs"];
 
 /// The text of a configuration; an error says what is wrong with the JSON. Each field has a line of its own.
 pub fn from_json(json: &str) -> Result<String, String> {
@@ -98,7 +101,7 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::read;
+    use super::super::{ModelConfig, read};
     use super::*;
 
     #[test]
@@ -107,15 +110,24 @@ mod tests {
             "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": ["4", -1], "reshape": {"shape": []}}],
             "output": [{"name": "y", "data_type": "TYPE_STRING", "dims": [3], "label_filename": "a \"b\".txt"}],
             "instance_group": [{"name": "m", "kind": "KIND_CPU", "count": 2}],
-            "dynamic_batching": {"preferred_batch_size": [4, 8], "max_queue_delay_microseconds": "100"},
+            "dynamic_batching": {"preferred_batch_size": [4, 8], "max_queue_delay_microseconds": "100",
+                "default_queue_policy": {"default_timeout_microseconds": "500"}},
+            "model_warmup": [{"name": "w", "batch_size": 1, "inputs": {"x": {"data_type": "TYPE_FP32", "dims": ["4", 2], "zero_data": true}}}],
             "parameters": {"run Id": {"string_value": "line\nbreak"}}}"#;
         let text = r#"name: "m" max_batch_size: 8 version_policy { specific { versions: [2, 3] } }
             input { name: "x" data_type: TYPE_FP32 dims: [4, -1] reshape { } }
             output { name: "y" data_type: TYPE_STRING dims: 3 label_filename: "a \"b\".txt" }
             instance_group { kind: KIND_CPU count: 2 }
-            dynamic_batching { preferred_batch_size: [4, 8] max_queue_delay_microseconds: 100 }
+            dynamic_batching { preferred_batch_size: [4, 8] max_queue_delay_microseconds: 100
+                default_queue_policy { default_timeout_microseconds: 500 } }
+            model_warmup { name: "w" batch_size: 1 inputs { key: "x" value { data_type: TYPE_FP32 dims: [4, 2] zero_data: true } } }
             parameters { key: "run Id" value { string_value: "line\nbreak" } }"#;
-        assert_eq!(read(&from_json(json).unwrap()).unwrap(), read(text).unwrap());
+        let read = |text: &str| ModelConfig {
+            // They name lines, which are others.
+            warnings: Vec::new(),
+            ..read(text).unwrap()
+        };
+        assert_eq!(read(&from_json(json).unwrap()), read(text));
     }
 
     #[test]

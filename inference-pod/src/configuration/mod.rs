@@ -1,17 +1,26 @@
 //! The configuration of a model: `config.pbtxt`, or what its graph says, in one checked form.
 //!
-//! A setting that cannot be honoured is an error that names its line; nothing is ignored.
+//! A setting that cannot be honoured is an error that names its line; nothing is ignored without a word.
 
+mod checked;
 mod complete;
 mod json;
 mod read;
+mod schema;
+mod session;
+mod support;
+mod support_table;
 mod text_format;
+mod tokens;
+mod warm_up;
 mod write;
 
 pub use complete::{GraphTensor, complete};
 pub use json::from_json;
 pub use read::read;
+pub use session::{GraphOptimization, SessionSettings};
 pub use text_format::ConfigError;
+pub use warm_up::{WarmUp, WarmUpData, WarmUpInput};
 pub use write::{datatype_name, write};
 
 use std::collections::BTreeMap;
@@ -43,8 +52,14 @@ pub struct ModelConfig {
     pub dynamic_batching: Option<DynamicBatching>,
     /// Which versions are served when no serving plan says so.
     pub version_policy: VersionPolicy,
-    /// Free-form parameters, kept for those who read the configuration back.
+    /// Parameters as they were written, kept for those who read the configuration back.
     pub parameters: BTreeMap<String, String>,
+    /// How ONNX Runtime runs the model.
+    pub session: SessionSettings,
+    /// What is run before the version answers; one row of zeros where there is nothing.
+    pub warm_ups: Vec<WarmUp>,
+    /// What was set and has no effect here, each with its line; for the log.
+    pub warnings: Vec<String>,
 }
 
 /// A tensor as clients see it.
@@ -69,8 +84,43 @@ pub struct DynamicBatching {
     pub preferred_batch_sizes: Vec<u32>,
     /// How long the oldest request may wait for company while a worker is idle.
     pub max_queue_delay: Duration,
+    /// Who may wait, and for how long.
+    pub queue: QueuePolicy,
+}
+
+/// Bounds of a queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueuePolicy {
+    /// What becomes of a request that has waited too long.
+    pub timeout_action: TimeoutAction,
+    /// How long a request may wait; zero for as long as it says itself.
+    pub default_timeout: Duration,
+    /// Whether a request may shorten the default timeout.
+    pub allow_timeout_override: bool,
     /// Most requests that may wait; 0 for the default of this server, which is bounded.
     pub max_queue_size: u32,
+}
+
+/// What becomes of a request that has waited too long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimeoutAction {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// It runs once nothing else waits.
+    Delay,
+}
+
+impl QueuePolicy {
+    /// How long a request may wait that asks for `wanted`. Where there is no default, its own word counts; Triton would
+    /// let it wait for ever.
+    pub fn timeout(&self, wanted: Option<Duration>) -> Option<Duration> {
+        if self.default_timeout.is_zero() {
+            return wanted;
+        }
+        let shorter = wanted.filter(|wanted| self.allow_timeout_override && *wanted < self.default_timeout);
+        Some(shorter.unwrap_or(self.default_timeout))
+    }
 }
 
 /// Triton's version policies.
@@ -103,6 +153,18 @@ impl VersionPolicy {
                 .collect(),
         }
     }
+
+    /// Which versions are wanted by their numbers and are not there.
+    pub fn absent(&self, available: &[u64]) -> Vec<u64> {
+        match self {
+            Self::Specific(wanted) => wanted
+                .iter()
+                .copied()
+                .filter(|version| !available.contains(version))
+                .collect(),
+            Self::All | Self::Latest(_) => Vec::new(),
+        }
+    }
 }
 
 impl TensorConfig {
@@ -128,7 +190,7 @@ impl ModelConfig {
         let configured = self
             .dynamic_batching
             .as_ref()
-            .map_or(0, |batching| batching.max_queue_size);
+            .map_or(0, |batching| batching.queue.max_queue_size);
         (if configured == 0 {
             DEFAULT_MAX_QUEUE_SIZE
         } else {

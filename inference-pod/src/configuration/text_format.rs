@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use super::tokens::{Token, tokenize};
+
 /// Messages nested deeper than this are refused; real configurations have five levels.
 const DEEPEST: usize = 32;
 
@@ -43,6 +45,8 @@ pub(super) struct Message {
 pub(super) struct Field {
     pub(super) name: String,
     pub(super) line: usize,
+    /// Whether it stands in brackets, which only repeated fields may.
+    pub(super) listed: bool,
     pub(super) value: Value,
 }
 
@@ -52,13 +56,8 @@ pub(super) enum Value {
     String(String),
     /// A number or an identifier (`true`, `TYPE_FP32`) as written, with its sign.
     Scalar(String),
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Token {
-    Word(String),
-    String(String),
-    Symbol(char),
+    /// Brackets with nothing in them.
+    Nothing,
 }
 
 /// Parses a whole text.
@@ -119,33 +118,32 @@ impl Parser {
         message: &mut Message,
     ) -> Result<(), ConfigError> {
         let colon = self.skip(':');
-        if self.skip('[') {
-            if !self.skip(']') {
-                loop {
-                    let value = self.value(name, true, depth)?;
-                    message.fields.push(Field {
-                        name: name.to_owned(),
-                        line,
-                        value,
-                    });
-                    if self.skip(']') {
-                        break;
-                    }
-                    if !self.skip(',') {
-                        return Err(error_at(
-                            self.line(),
-                            format!("expected ',' or ']' in the list of {name}"),
-                        ));
-                    }
-                }
-            }
-        } else {
-            let value = self.value(name, colon, depth)?;
+        let listed = self.skip('[');
+        let mut push = |line, value| {
             message.fields.push(Field {
                 name: name.to_owned(),
                 line,
+                listed,
                 value,
             });
+        };
+        if !listed {
+            push(line, self.value(name, colon, depth)?);
+        } else if self.skip(']') {
+            push(line, Value::Nothing);
+        } else {
+            loop {
+                push(self.line(), self.value(name, colon, depth)?);
+                if self.skip(']') {
+                    break;
+                }
+                if !self.skip(',') {
+                    return Err(error_at(
+                        self.line(),
+                        format!("expected ',' or ']' in the list of {name}"),
+                    ));
+                }
+            }
         }
         if !self.skip(',') {
             self.skip(';');
@@ -218,67 +216,6 @@ fn is_identifier(word: &str) -> bool {
         && word
             .chars()
             .all(|character| character.is_ascii_alphanumeric() || character == '_')
-}
-
-fn tokenize(text: &str) -> Result<Vec<(Token, usize)>, ConfigError> {
-    let mut tokens = Vec::new();
-    let mut line = 1;
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        match character {
-            '\n' => line += 1,
-            character if character.is_whitespace() => {}
-            '#' => while characters.next_if(|next| *next != '\n').is_some() {},
-            '{' | '}' | '[' | ']' | '<' | '>' | ':' | ',' | ';' | '-' => {
-                tokens.push((Token::Symbol(character), line));
-            }
-            '"' | '\'' => tokens.push((Token::String(quoted(character, &mut characters, line)?), line)),
-            character if character.is_ascii_alphanumeric() || character == '_' || character == '.' => {
-                let mut word = String::from(character);
-                while let Some(next) = characters.next_if(|next| continues(&word, *next)) {
-                    word.push(next);
-                }
-                tokens.push((Token::Word(word), line));
-            }
-            other => return Err(error_at(line, format!("'{other}' has no meaning here"))),
-        }
-    }
-    Ok(tokens)
-}
-
-/// Whether a character belongs to the word before it; the sign of an exponent does.
-fn continues(word: &str, next: char) -> bool {
-    let exponent =
-        word.starts_with(|first: char| first.is_ascii_digit() || first == '.') && word.ends_with(['e', 'E']);
-    next.is_ascii_alphanumeric() || matches!(next, '_' | '.') || (exponent && matches!(next, '-' | '+'))
-}
-
-fn quoted(
-    quote: char,
-    characters: &mut std::iter::Peekable<std::str::Chars<'_>>,
-    line: usize,
-) -> Result<String, ConfigError> {
-    let mut text = String::new();
-    loop {
-        match characters.next() {
-            Some(character) if character == quote => return Ok(text),
-            None | Some('\n') => return Err(error_at(line, format!("a string lacks its closing {quote}"))),
-            Some('\\') => match characters.next() {
-                Some('n') => text.push('\n'),
-                Some('t') => text.push('\t'),
-                Some('r') => text.push('\r'),
-                Some(escaped @ ('\\' | '"' | '\'' | '?')) => text.push(escaped),
-                other => {
-                    let shown = other.map(String::from).unwrap_or_default();
-                    return Err(error_at(
-                        line,
-                        format!("escape \\{shown} is not supported in a string"),
-                    ));
-                }
-            },
-            Some(character) => text.push(character),
-        }
-    }
 }
 
 #[cfg(test)]

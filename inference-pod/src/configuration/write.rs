@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{DEFAULT_MODEL_FILE, ModelConfig, TensorConfig, VersionPolicy};
+use super::{
+    DEFAULT_MODEL_FILE, DynamicBatching, GraphOptimization, ModelConfig, QueuePolicy, TensorConfig,
+    TimeoutAction, VersionPolicy, WarmUp, WarmUpData,
+};
 use crate::tensor::DataType;
 
 /// The name that `config.pbtxt` has for an element type.
@@ -53,23 +56,17 @@ pub fn write(config: &ModelConfig) -> String {
         );
     }
     if let Some(batching) = &config.dynamic_batching {
-        let mut settings = String::new();
-        if !batching.preferred_batch_sizes.is_empty() {
-            settings += &format!("preferred_batch_size: {:?} ", batching.preferred_batch_sizes);
-        }
-        if !batching.max_queue_delay.is_zero() {
-            settings += &format!(
-                "max_queue_delay_microseconds: {} ",
-                batching.max_queue_delay.as_micros()
-            );
-        }
-        if batching.max_queue_size > 0 {
-            settings += &format!(
-                "default_queue_policy {{ max_queue_size: {} }} ",
-                batching.max_queue_size
-            );
-        }
-        line(&mut text, format_args!("dynamic_batching {{ {settings}}}"));
+        line(
+            &mut text,
+            format_args!("dynamic_batching {{ {}}}", dynamic_batching(batching)),
+        );
+    }
+    if config.session.optimization != GraphOptimization::default() {
+        let level = config.session.optimization.level();
+        line(
+            &mut text,
+            format_args!("optimization {{ graph {{ level: {level} }} }}"),
+        );
     }
     match &config.version_policy {
         VersionPolicy::Latest(1) => {}
@@ -94,7 +91,70 @@ pub fn write(config: &ModelConfig) -> String {
             format_args!("parameters {{ key: {key} value {{ string_value: {value} }} }}"),
         );
     }
+    for sample in &config.warm_ups {
+        line(&mut text, format_args!("model_warmup {}", warm_up(sample)));
+    }
     text
+}
+
+fn dynamic_batching(batching: &DynamicBatching) -> String {
+    let mut settings = String::new();
+    if !batching.preferred_batch_sizes.is_empty() {
+        settings += &format!("preferred_batch_size: {:?} ", batching.preferred_batch_sizes);
+    }
+    if !batching.max_queue_delay.is_zero() {
+        settings += &format!(
+            "max_queue_delay_microseconds: {} ",
+            batching.max_queue_delay.as_micros()
+        );
+    }
+    if batching.queue != QueuePolicy::default() {
+        settings += &format!("default_queue_policy {{ {}}} ", queue_policy(&batching.queue));
+    }
+    settings
+}
+
+fn queue_policy(policy: &QueuePolicy) -> String {
+    let mut settings = String::new();
+    if policy.timeout_action == TimeoutAction::Delay {
+        settings += "timeout_action: DELAY ";
+    }
+    if !policy.default_timeout.is_zero() {
+        settings += &format!(
+            "default_timeout_microseconds: {} ",
+            policy.default_timeout.as_micros()
+        );
+    }
+    if policy.allow_timeout_override {
+        settings += "allow_timeout_override: true ";
+    }
+    if policy.max_queue_size > 0 {
+        settings += &format!("max_queue_size: {} ", policy.max_queue_size);
+    }
+    settings
+}
+
+fn warm_up(sample: &WarmUp) -> String {
+    let mut text = format!(
+        "{{\n  name: {}\n  batch_size: {}\n  count: {}\n",
+        quoted(&sample.name),
+        sample.batch_size,
+        sample.count
+    );
+    for (name, input) in &sample.inputs {
+        let data = match &input.data {
+            WarmUpData::Zero => "zero_data: true".to_owned(),
+            WarmUpData::Random => "random_data: true".to_owned(),
+            WarmUpData::File(file) => format!("input_data_file: {}", quoted(file)),
+        };
+        text += &format!(
+            "  inputs {{ key: {} value {{ data_type: {} dims: {:?} {data} }} }}\n",
+            quoted(name),
+            datatype_name(input.datatype),
+            input.dims
+        );
+    }
+    text + "}"
 }
 
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
@@ -130,7 +190,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
-    use super::super::{DynamicBatching, read};
+    use super::super::{SessionSettings, WarmUpInput, read};
     use super::*;
 
     #[test]
@@ -141,6 +201,11 @@ mod tests {
             dims: dims.to_vec(),
             reshape: reshape.map(<[i64]>::to_vec),
             label_filename: (name == "label").then(|| "labels.txt".into()),
+        };
+        let input = |data| WarmUpInput {
+            datatype: DataType::Fp32,
+            dims: vec![1, 3],
+            data,
         };
         let config = ModelConfig {
             name: "to\"mour".into(),
@@ -155,10 +220,33 @@ mod tests {
             dynamic_batching: Some(DynamicBatching {
                 preferred_batch_sizes: vec![8, 16],
                 max_queue_delay: Duration::from_micros(50),
-                max_queue_size: 100,
+                queue: QueuePolicy {
+                    timeout_action: TimeoutAction::Delay,
+                    default_timeout: Duration::from_millis(7),
+                    allow_timeout_override: true,
+                    max_queue_size: 100,
+                },
             }),
             version_policy: VersionPolicy::Specific(vec![3]),
-            parameters: BTreeMap::from([("run".into(), "line\nbreak".into())]),
+            parameters: BTreeMap::from([
+                ("run".into(), "line\nbreak".into()),
+                ("intra_op_thread_count".into(), "2".into()),
+            ]),
+            session: SessionSettings {
+                intra_op_threads: Some(2),
+                optimization: GraphOptimization::Basic,
+                ..SessionSettings::default()
+            },
+            warm_ups: vec![WarmUp {
+                name: "sample".into(),
+                batch_size: 2,
+                inputs: BTreeMap::from([
+                    ("FP32".into(), input(WarmUpData::Random)),
+                    ("BOOL".into(), input(WarmUpData::File("x".into()))),
+                ]),
+                count: 3,
+            }],
+            warnings: vec![],
         };
         assert_eq!(read(&write(&config)).unwrap(), config);
         let plain = ModelConfig {

@@ -10,9 +10,10 @@ use aiops_model_repository::{Digest, LocalVersion, Location, Repository, Reposit
 
 use super::labels;
 use super::version::{Graph, ModelVersion, Parts};
-use crate::configuration::{self, ConfigError, ModelConfig};
+use super::warm_up;
+use crate::configuration::{self, ConfigError, ModelConfig, TimeoutAction};
 use crate::metrics::Metrics;
-use crate::runtime::{GraphSession, RunInput, Runtime, SessionError, SharedWeights, zeros};
+use crate::runtime::{GraphSession, Runtime, SessionError, SharedWeights};
 use crate::scheduler::{Limits, Scheduler};
 use crate::statistics::Statistics;
 
@@ -39,8 +40,8 @@ pub enum LoadError {
     /// The names of its classes cannot be read.
     #[error("{0}")]
     Labels(String),
-    /// The graph fails on a row of zeros although it takes any.
-    #[error("the first run failed: {0}")]
+    /// The graph fails on a row of zeros although it takes any, or on a sample of its configuration.
+    #[error("the warm-up failed: {0}")]
     WarmUp(String),
     /// The system refused a thread.
     #[error("a worker thread cannot be started: {0}")]
@@ -131,6 +132,9 @@ impl Loader {
         }
         let fetch = start.elapsed();
         let config = local.config.as_deref().map(configuration::read).transpose()?;
+        for warning in config.iter().flat_map(|config| &config.warnings) {
+            tracing::warn!(model = name, version, "{warning}");
+        }
         let opened = self.open(name, &local, config).await?;
         let Opened {
             config,
@@ -224,55 +228,28 @@ fn open(
     }
     let start = Instant::now();
     let weights = SharedWeights::new();
+    let settings = config
+        .as_ref()
+        .map(|config| config.session.clone())
+        .unwrap_or_default();
     let graph_error = |error| LoadError::Graph {
         file: file.clone(),
         error,
     };
-    let first = runtime.open(&path, &weights).map_err(graph_error)?;
+    let first = runtime.open(&path, &weights, &settings).map_err(graph_error)?;
     let config = configuration::complete(config, name, first.inputs(), first.outputs())?;
     let mut sessions = vec![first];
     for _ in 1..config.instances {
-        sessions.push(runtime.open(&path, &weights).map_err(graph_error)?);
+        sessions.push(runtime.open(&path, &weights, &settings).map_err(graph_error)?);
     }
     let open = start.elapsed();
-    for session in &mut sessions {
-        warm_up(session, name)?;
-    }
+    warm_up::run(&mut sessions, &config, folder).map_err(LoadError::WarmUp)?;
     Ok(Opened {
         config,
         sessions,
         open,
         warm_up: start.elapsed() - open,
     })
-}
-
-/// Runs one row of zeros, so that the first client does not wait for lazy initialization. Where a size is open, 1 may
-/// be too small for the graph, so a failure counts only when every size but the rows' is fixed.
-fn warm_up(session: &mut GraphSession, name: &str) -> Result<(), LoadError> {
-    let zeros = zeros(session.inputs(), 1);
-    let inputs: Vec<_> = zeros
-        .iter()
-        .map(|(shape, data)| RunInput {
-            shape: shape.clone(),
-            parts: vec![data],
-        })
-        .collect();
-    let fixed = session
-        .inputs()
-        .iter()
-        .all(|input| input.shape.iter().skip(1).all(|size| *size >= 0));
-    match session.assemble(&inputs).and_then(|inputs| session.run(inputs)) {
-        Ok(_) => Ok(()),
-        Err(error) if fixed => Err(LoadError::WarmUp(error)),
-        Err(error) => {
-            tracing::warn!(
-                model = name,
-                error,
-                "the graph does not take sizes of 1; the first request will be slow"
-            );
-            Ok(())
-        }
-    }
 }
 
 fn limits(config: &ModelConfig) -> Limits {
@@ -294,5 +271,7 @@ fn limits(config: &ModelConfig) -> Limits {
             })
             .unwrap_or_default(),
         max_requests: config.max_queue_size(),
+        delays_late_requests: batching
+            .is_some_and(|batching| batching.queue.timeout_action == TimeoutAction::Delay),
     }
 }

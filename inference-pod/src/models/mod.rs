@@ -11,6 +11,7 @@ pub mod serving_plan;
 mod unload;
 mod validate;
 mod version;
+mod warm_up;
 
 pub use explicit::Override;
 pub use keeper::{Keeper, PlanState, PlanStatus};

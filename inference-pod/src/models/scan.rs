@@ -56,6 +56,10 @@ pub(super) async fn model(
         .and_then(|text| configuration::read(&text).ok())
         .unwrap_or_default()
         .version_policy;
+    let absent = policy.absent(&available);
+    if !absent.is_empty() {
+        tracing::warn!(model = name, versions = ?absent, "versions that its version_policy names are not there");
+    }
     let versions: Vec<_> = policy
         .choose(&available)
         .into_iter()

@@ -131,7 +131,12 @@ fn check_rows(name: &str, input: &Tensor, max_batch_size: u32, rows: &mut Option
 }
 
 /// The shape of an input as the graph takes it.
-fn graph_shape(name: &str, config: &TensorConfig, input: &Tensor, max_batch_size: u32) -> Result<Vec<i64>> {
+pub(super) fn graph_shape(
+    name: &str,
+    config: &TensorConfig,
+    input: &Tensor,
+    max_batch_size: u32,
+) -> Result<Vec<i64>> {
     if input.datatype != config.datatype {
         return Err(InferenceError::invalid(format!(
             "inference input '{}' data-type is '{}', but model '{name}' expects '{}'",

@@ -106,7 +106,11 @@ impl ModelVersion {
             self.statistics
                 .record_failure(FailureReason::Other, received.elapsed());
         })?;
-        let deadline = request.timeout.map(|timeout| received + timeout);
+        let batching = self.config.dynamic_batching.as_ref();
+        let timeout = batching.map_or(request.timeout, |batching| {
+            batching.queue.timeout(request.timeout)
+        });
+        let deadline = timeout.and_then(|timeout| received.checked_add(timeout));
         let answered = self
             .scheduler
             .run(JobRequest {

@@ -6,7 +6,7 @@ use crate::error::{InferenceError, Result};
 use crate::tensor::{DataType, TensorData};
 
 /// Reads raw bytes; `name` is for messages.
-pub(super) fn decode(name: &str, datatype: DataType, bytes: Bytes) -> Result<TensorData> {
+pub(crate) fn decode(name: &str, datatype: DataType, bytes: Bytes) -> Result<TensorData> {
     match datatype {
         DataType::Bytes => Ok(TensorData::Strings(split_strings(name, &bytes)?)),
         _ => Ok(TensorData::Fixed(bytes)),

@@ -2,7 +2,7 @@
 //!
 //! Each decodes what it gets into an `InferenceRequest` and encodes the answer; none of them knows how models run.
 
-mod binary_tensor;
+pub(crate) mod binary_tensor;
 mod body;
 mod classification;
 mod compression;

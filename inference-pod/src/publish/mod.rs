@@ -19,7 +19,7 @@ use aiops_model_repository::{
 };
 
 use crate::arguments::PublishArguments;
-use crate::configuration::{self, GraphTensor, ModelConfig};
+use crate::configuration::{self, GraphTensor, ModelConfig, SessionSettings};
 use crate::runtime::{self, GraphSession, Runtime, SessionError, SharedWeights};
 use batches::Rows;
 use conversion::Conversion;
@@ -185,7 +185,7 @@ fn both_or_neither(has_conversion: bool, has_samples: bool) -> Result<(), Failur
 
 fn open(runtime: &Runtime, path: &Path, header: &Header) -> Result<GraphSession, Failure> {
     runtime
-        .open(path, &SharedWeights::new())
+        .open(path, &SharedWeights::new(), &SessionSettings::default())
         .map_err(|error| match error {
             SessionError::UnsupportedSignature(message) => Failure::new(Reason::UnsupportedModel, message),
             SessionError::Refused(message) => header.explain_refusal(&message),

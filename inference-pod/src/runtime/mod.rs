@@ -14,8 +14,10 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use ort::environment::{Environment, GlobalThreadPoolOptions};
-use ort::session::Session;
-use ort::session::builder::PrepackedWeights;
+use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
+use ort::session::{RunOptions, Session};
+
+use crate::configuration::{GraphOptimization, SessionSettings};
 
 /// Weights in the layout that the processor likes, shared by the sessions of one model.
 pub type SharedWeights = PrepackedWeights;
@@ -24,6 +26,7 @@ pub type SharedWeights = PrepackedWeights;
 #[derive(Clone)]
 pub struct Runtime {
     environment: Environment,
+    threads: usize,
 }
 
 /// CPUs that this process may use: the affinity mask and the quotas of cgroups v1 and v2, not the host's cores.
@@ -49,16 +52,69 @@ impl Runtime {
             .build()?;
         environment.set_log_level(ort::logging::LogLevel::Warning);
         tracing::info!(library = %library.display(), threads, "ONNX Runtime is loaded");
-        Ok(Self { environment })
+        Ok(Self { environment, threads })
     }
 
     /// Opens the graph in `path`. Blocks for as long as ONNX Runtime takes to read and optimize it.
-    pub fn open(&self, path: &Path, weights: &SharedWeights) -> Result<GraphSession, SessionError> {
-        let session = Session::builder(&self.environment)
-            .and_then(|builder| builder.with_prepacked_weights(weights).map_err(Into::into))
+    pub fn open(
+        &self,
+        path: &Path,
+        weights: &SharedWeights,
+        settings: &SessionSettings,
+    ) -> Result<GraphSession, SessionError> {
+        let session = self
+            .builder(weights, settings)
             .and_then(|mut builder| builder.commit_from_file(path))
             .map_err(|error| SessionError::Refused(one_line(&error.to_string())))?;
-        GraphSession::new(session)
+        let run_options =
+            run_options(settings).map_err(|error| SessionError::Refused(one_line(&error.to_string())))?;
+        GraphSession::new(session, run_options)
+    }
+
+    fn builder(&self, weights: &SharedWeights, settings: &SessionSettings) -> ort::Result<SessionBuilder> {
+        let mut builder = Session::builder(&self.environment)?
+            .with_prepacked_weights(weights)?
+            .with_optimization_level(optimization_level(settings.optimization))?
+            .with_memory_pattern(settings.memory_pattern)?
+            .with_execution_providers([ort::ep::CPU::default()
+                .with_arena_allocator(settings.memory_arena)
+                .build()])?;
+        if settings.has_own_threads() {
+            // A pool that the configuration leaves open is as large as the one that all share, and it does not spin either.
+            let threads = settings.intra_op_threads.unwrap_or(self.threads);
+            builder = builder
+                .with_independent_thread_pool()?
+                .with_intra_threads(threads)?
+                .with_inter_threads(settings.inter_op_threads.unwrap_or(self.threads))?
+                .with_intra_op_spinning(false)?
+                .with_inter_op_spinning(false)?;
+        }
+        if settings.parallel {
+            builder = builder.with_parallel_execution(true)?;
+        }
+        if settings.initializers_outside_arena {
+            builder = builder.with_device_allocated_initializers()?;
+        }
+        Ok(builder)
+    }
+}
+
+/// Options of every run; none where the defaults will do.
+fn run_options(settings: &SessionSettings) -> ort::Result<Option<RunOptions>> {
+    if !settings.shrink_arena || !settings.memory_arena {
+        return Ok(None);
+    }
+    let mut options = RunOptions::new()?;
+    options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
+    Ok(Some(options))
+}
+
+fn optimization_level(optimization: GraphOptimization) -> GraphOptimizationLevel {
+    match optimization {
+        GraphOptimization::All => GraphOptimizationLevel::All,
+        GraphOptimization::Extended => GraphOptimizationLevel::Level2,
+        GraphOptimization::Basic => GraphOptimizationLevel::Level1,
+        GraphOptimization::None => GraphOptimizationLevel::Disable,
     }
 }
 

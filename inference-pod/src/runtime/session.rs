@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ort::session::{Session, SessionInputValue};
+use ort::session::{RunOptions, Session, SessionInputValue};
 use ort::value::{DynValue, Outlet, ValueType};
 
 use super::values::{self, OutputTensor};
@@ -23,6 +23,7 @@ pub enum SessionError {
 /// A graph, ready to run. One thread uses it at a time; ONNX Runtime spreads the work over its pool.
 pub struct GraphSession {
     session: Session,
+    run_options: Option<RunOptions>,
     inputs: Vec<GraphTensor>,
     outputs: Vec<GraphTensor>,
 }
@@ -36,7 +37,7 @@ pub struct RunInput<'a> {
 }
 
 impl GraphSession {
-    pub(super) fn new(session: Session) -> Result<Self, SessionError> {
+    pub(super) fn new(session: Session, run_options: Option<RunOptions>) -> Result<Self, SessionError> {
         let inputs = session
             .inputs()
             .iter()
@@ -49,6 +50,7 @@ impl GraphSession {
             .collect::<Result<_, _>>()?;
         Ok(Self {
             session,
+            run_options,
             inputs,
             outputs,
         })
@@ -85,10 +87,11 @@ impl GraphSession {
     pub fn run(&mut self, inputs: Vec<DynValue>) -> Result<Answer, String> {
         let inputs: Vec<SessionInputValue<'_>> = inputs.into_iter().map(Into::into).collect();
         let start = Instant::now();
-        let answered = self
-            .session
-            .run(inputs.as_slice())
-            .map_err(|error| super::one_line(&error.to_string()))?;
+        let answered = match &self.run_options {
+            Some(options) => self.session.run_with_options(inputs.as_slice(), options),
+            None => self.session.run(inputs.as_slice()),
+        };
+        let answered = answered.map_err(|error| super::one_line(&error.to_string()))?;
         let infer = start.elapsed();
         let outputs = self
             .outputs

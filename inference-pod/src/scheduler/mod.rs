@@ -166,6 +166,7 @@ mod tests {
             max_delay: Duration::ZERO,
             preferred_rows: vec![],
             max_requests: 1024,
+            delays_late_requests: false,
         };
         Scheduler::start("m", vec![], limits, statistics).unwrap()
     }

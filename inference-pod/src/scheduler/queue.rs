@@ -30,6 +30,8 @@ pub struct Limits {
     pub preferred_rows: Vec<usize>,
     /// Most requests that may wait.
     pub max_requests: usize,
+    /// Whether requests past their deadline run once nothing else waits, rather than never.
+    pub delays_late_requests: bool,
 }
 
 /// One input of a request: the graph's shape, and the data.
@@ -80,7 +82,26 @@ pub(super) struct Queued {
 #[derive(Default)]
 struct Lane {
     waiting: VecDeque<Queued>,
+    /// Past their deadline, where such requests are delayed.
+    late: VecDeque<Queued>,
     rows: usize,
+}
+
+impl Lane {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.late.is_empty()
+    }
+
+    /// Moves requests whose time is over behind the others.
+    fn delay_late(&mut self, now: Instant) {
+        let is_late = |queued: &Queued| queued.job.deadline.is_some_and(|deadline| now >= deadline);
+        if self.waiting.iter().any(is_late) {
+            let (late, waiting): (VecDeque<_>, VecDeque<_>) =
+                std::mem::take(&mut self.waiting).into_iter().partition(is_late);
+            self.waiting = waiting;
+            self.late.extend(late);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -172,6 +193,9 @@ impl Queue {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
+            if self.limits.delays_late_requests {
+                state.lanes.values_mut().for_each(|lane| lane.delay_late(now));
+            }
             let Some(pick) = self.pick(&state, now) else {
                 if state.closed {
                     return None;
@@ -210,9 +234,15 @@ impl Queue {
     /// The lane to serve now: of those that are full or have waited long enough, the one with the oldest request.
     fn pick(&self, state: &State, now: Instant) -> Option<Pick> {
         let mut oldest_due: Option<(u64, &Vec<i64>)> = None;
+        let mut oldest_late: Option<(u64, &Vec<i64>)> = None;
         let mut shortest_wait: Option<Duration> = None;
         for (key, lane) in &state.lanes {
             let Some(head) = lane.waiting.front() else {
+                if let Some(late) = lane.late.front()
+                    && oldest_late.is_none_or(|(sequence, _)| late.sequence < sequence)
+                {
+                    oldest_late = Some((late.sequence, key));
+                }
                 continue;
             };
             let waited = now.saturating_duration_since(head.entered);
@@ -224,7 +254,8 @@ impl Queue {
                 shortest_wait = Some(shortest_wait.map_or(rest, |shortest| shortest.min(rest)));
             }
         }
-        match (oldest_due, shortest_wait) {
+        // A worker that would only wait for company has time for those that are late.
+        match (oldest_due.or(oldest_late), shortest_wait) {
             (Some((_, key)), _) => Some(Pick::Take(key.clone())),
             (None, Some(pause)) => Some(Pick::Wait(pause)),
             (None, None) => None,
@@ -241,12 +272,12 @@ impl Queue {
         let Some(lane) = state.lanes.get_mut(key) else {
             return batch;
         };
-        while let Some(head) = lane.waiting.front() {
-            let alive = is_alive(&head.job, now);
+        while let Some(head) = lane.waiting.front().or(lane.late.front()) {
+            let alive = self.is_alive(&head.job, now);
             if alive && !batch.is_empty() && rows + head.job.rows > self.limits.max_batch_rows {
                 break;
             }
-            let Some(queued) = lane.waiting.pop_front() else {
+            let Some(queued) = lane.waiting.pop_front().or_else(|| lane.late.pop_front()) else {
                 break;
             };
             lane.rows -= queued.job.rows;
@@ -260,7 +291,7 @@ impl Queue {
                 self.bury(queued.job);
             }
         }
-        if lane.waiting.is_empty() {
+        if lane.is_empty() {
             state.lanes.remove(key);
         }
         batch
@@ -274,14 +305,16 @@ impl Queue {
     fn drop_dead(&self, state: &mut State, now: Instant) {
         let mut dead = Vec::new();
         for lane in state.lanes.values_mut() {
-            let (alive, gone): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut lane.waiting)
-                .into_iter()
-                .partition(|queued| is_alive(&queued.job, now));
-            lane.waiting = alive;
-            lane.rows -= gone.iter().map(|queued| queued.job.rows).sum::<usize>();
-            dead.extend(gone);
+            for waiting in [&mut lane.waiting, &mut lane.late] {
+                let (alive, gone): (VecDeque<_>, VecDeque<_>) = std::mem::take(waiting)
+                    .into_iter()
+                    .partition(|queued| self.is_alive(&queued.job, now));
+                *waiting = alive;
+                lane.rows -= gone.iter().map(|queued| queued.job.rows).sum::<usize>();
+                dead.extend(gone);
+            }
         }
-        state.lanes.retain(|_, lane| !lane.waiting.is_empty());
+        state.lanes.retain(|_, lane| !lane.is_empty());
         for queued in dead {
             state.requests -= 1;
             state.bytes -= queued.bytes;
@@ -304,6 +337,12 @@ impl Queue {
             .send(Err(InferenceError::unavailable("Request timeout expired")));
     }
 
+    /// Whether it is still to run: somebody waits for it, and it is in time or may be late.
+    fn is_alive(&self, job: &Job, now: Instant) -> bool {
+        let in_time = job.deadline.is_none_or(|deadline| now < deadline);
+        !job.reply.is_closed() && (in_time || self.limits.delays_late_requests)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change of the state is complete before anything that could panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -313,10 +352,6 @@ impl Queue {
 enum Pick {
     Take(Vec<i64>),
     Wait(Duration),
-}
-
-fn is_alive(job: &Job, now: Instant) -> bool {
-    !job.reply.is_closed() && job.deadline.is_none_or(|deadline| now < deadline)
 }
 
 #[cfg(test)]

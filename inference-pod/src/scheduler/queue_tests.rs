@@ -13,7 +13,12 @@ fn queue(max_batch_rows: usize, max_requests: usize, delay_milliseconds: u64) ->
         max_delay: Duration::from_millis(delay_milliseconds),
         preferred_rows: vec![],
         max_requests,
+        delays_late_requests: false,
     };
+    of(limits)
+}
+
+fn of(limits: Limits) -> Queue {
     Queue::new(
         limits,
         Arc::new(Statistics::new(Metrics::default().of_model("m", 1))),
@@ -174,4 +179,50 @@ fn a_request_larger_than_a_batch_still_runs_alone() {
     queue.submit(small).unwrap();
     assert_eq!(rows(&queue.take().unwrap()), [5]);
     assert_eq!(rows(&queue.take().unwrap()), [1]);
+}
+
+#[test]
+fn a_late_request_that_may_be_delayed_runs_after_all_others_and_is_answered() {
+    let queue = of(Limits {
+        max_batch_rows: 1,
+        max_delay: Duration::ZERO,
+        preferred_rows: vec![],
+        max_requests: 10,
+        delays_late_requests: true,
+    });
+    let (mut late, mut answer) = job(1, 7);
+    late.deadline = Some(Instant::now());
+    queue.submit(late).unwrap();
+    let _answers: Vec<_> = [2, 2]
+        .into_iter()
+        .map(|width| {
+            let (job, answer) = job(1, width);
+            queue.submit(job).unwrap();
+            answer
+        })
+        .collect();
+    let widths: Vec<_> = (0..3)
+        .map(|_| queue.take().unwrap()[0].job.inputs[0].shape[1])
+        .collect();
+    assert_eq!(widths, [2, 2, 7]);
+    assert!(answer.try_recv().is_err(), "it was refused rather than taken");
+    queue.close();
+    assert!(queue.take().is_none());
+}
+
+#[test]
+fn a_late_request_whose_caller_left_is_not_run_even_where_late_ones_are() {
+    let queue = of(Limits {
+        max_batch_rows: 8,
+        max_delay: Duration::ZERO,
+        preferred_rows: vec![],
+        max_requests: 10,
+        delays_late_requests: true,
+    });
+    let (mut gone, _) = job(1, 2);
+    gone.deadline = Some(Instant::now());
+    queue.submit(gone).unwrap();
+    let (alive, _answer) = job(2, 2);
+    queue.submit(alive).unwrap();
+    assert_eq!(rows(&queue.take().unwrap()), [2]);
 }

@@ -11,6 +11,7 @@ mod bad_input;
 mod batching;
 mod classification;
 mod compression;
+mod configuration;
 mod grpc;
 mod http;
 mod limits;

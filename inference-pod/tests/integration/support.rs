@@ -149,6 +149,13 @@ impl Server {
         }
     }
 
+    /// Threads of the process.
+    pub fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.process.id()))
+            .unwrap()
+            .count()
+    }
+
     pub fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
     }

@@ -40,6 +40,7 @@ pub(super) fn config(config: &ModelConfig) -> proto::ModelConfig {
         data_type: data_type(tensor.datatype).into(),
         dims: tensor.dims.clone(),
         reshape: reshape(tensor),
+        ..Default::default()
     };
     let output = |tensor: &TensorConfig| proto::ModelOutput {
         label_filename: tensor.label_filename.clone().unwrap_or_default(),
@@ -47,6 +48,7 @@ pub(super) fn config(config: &ModelConfig) -> proto::ModelConfig {
         data_type: data_type(tensor.datatype).into(),
         dims: tensor.dims.clone(),
         reshape: reshape(tensor),
+        ..Default::default()
     };
     let parameter = |(key, value): (&String, &String)| {
         (
@@ -68,6 +70,7 @@ pub(super) fn config(config: &ModelConfig) -> proto::ModelConfig {
             name: config.name.clone(),
             count: i32::try_from(config.instances).unwrap_or(i32::MAX),
             kind: model_instance_group::Kind::Cpu.into(),
+            ..Default::default()
         }],
         default_model_filename: config.model_file.clone(),
         parameters: config.parameters.iter().map(parameter).collect(),
@@ -75,6 +78,9 @@ pub(super) fn config(config: &ModelConfig) -> proto::ModelConfig {
             .dynamic_batching
             .as_ref()
             .map(|batching| dynamic_batching(config, batching)),
+        optimization: super::describe_config::optimization(&config.session),
+        model_warmup: super::describe_config::warm_ups(&config.warm_ups),
+        ..Default::default()
     }
 }
 
@@ -100,13 +106,12 @@ fn dynamic_batching(config: &ModelConfig, batching: &DynamicBatching) -> model_c
             .map(|size| *size as i32)
             .collect(),
         max_queue_delay_microseconds: u64::try_from(batching.max_queue_delay.as_micros()).unwrap_or(u64::MAX),
-        default_queue_policy: Some(proto::ModelQueuePolicy {
-            max_queue_size: u32::try_from(config.max_queue_size()).unwrap_or(u32::MAX),
-        }),
+        default_queue_policy: Some(super::describe_config::queue_policy(config, &batching.queue)),
+        ..Default::default()
     })
 }
 
-fn data_type(datatype: DataType) -> proto::DataType {
+pub(super) fn data_type(datatype: DataType) -> proto::DataType {
     match datatype {
         DataType::Bool => proto::DataType::TypeBool,
         DataType::Uint8 => proto::DataType::TypeUint8,

@@ -2,6 +2,7 @@
 
 mod convert;
 mod describe;
+mod describe_config;
 mod inflate;
 mod meter;
 mod pauses;

@@ -82,9 +82,10 @@ pub(super) fn config(config: &ModelConfig) -> Value {
         value["dynamic_batching"] = json!({
             "preferred_batch_size": batching.preferred_batch_sizes,
             "max_queue_delay_microseconds": delay,
-            "default_queue_policy": {"max_queue_size": config.max_queue_size()},
+            "default_queue_policy": super::describe_config::queue_policy(config, &batching.queue),
         });
     }
+    super::describe_config::add_session_and_warm_ups(&mut value, config);
     value
 }
 

@@ -2,6 +2,7 @@
 
 mod absent;
 mod describe;
+mod describe_config;
 mod infer;
 mod outputs;
 mod repository;

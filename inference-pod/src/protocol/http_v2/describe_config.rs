@@ -1,0 +1,49 @@
+//! Queue policies, optimization and warm-up of a configuration as JSON.
+
+use serde_json::{Map, Value, json};
+
+use crate::configuration::{
+    GraphOptimization, ModelConfig, QueuePolicy, TimeoutAction, WarmUp, WarmUpData, datatype_name,
+};
+
+/// With the bound that really holds where the configuration has none.
+pub(super) fn queue_policy(config: &ModelConfig, policy: &QueuePolicy) -> Value {
+    json!({
+        "timeout_action": match policy.timeout_action {
+            TimeoutAction::Reject => "REJECT",
+            TimeoutAction::Delay => "DELAY",
+        },
+        "default_timeout_microseconds": u64::try_from(policy.default_timeout.as_micros()).unwrap_or(u64::MAX),
+        "allow_timeout_override": policy.allow_timeout_override,
+        "max_queue_size": config.max_queue_size(),
+    })
+}
+
+/// Fields that are there only where the configuration says more than the default.
+pub(super) fn add_session_and_warm_ups(value: &mut Value, config: &ModelConfig) {
+    if config.session.optimization != GraphOptimization::default() {
+        value["optimization"] = json!({"graph": {"level": config.session.optimization.level()}});
+    }
+    if !config.warm_ups.is_empty() {
+        value["model_warmup"] = config.warm_ups.iter().map(warm_up).collect();
+    }
+}
+
+fn warm_up(sample: &WarmUp) -> Value {
+    let mut inputs = Map::new();
+    for (name, input) in &sample.inputs {
+        let mut described = json!({"data_type": datatype_name(input.datatype), "dims": input.dims});
+        match &input.data {
+            WarmUpData::Zero => described["zero_data"] = true.into(),
+            WarmUpData::Random => described["random_data"] = true.into(),
+            WarmUpData::File(file) => described["input_data_file"] = file.as_str().into(),
+        }
+        inputs.insert(name.clone(), described);
+    }
+    json!({
+        "name": sample.name,
+        "batch_size": sample.batch_size,
+        "inputs": inputs,
+        "count": sample.count,
+    })
+}
