@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::write::quoted;
+
 /// Fields whose strings are names of an enumeration, or numbers of 64 bits, which stand in the text without quotes.
 const BARE: [&str; 13] = [
     "data_type",
@@ -93,10 +95,6 @@ fn snake_case(name: &str) -> String {
         snake.push(letter.to_ascii_lowercase());
     }
     snake
-}
-
-fn quoted(text: &str) -> String {
-    super::write::quoted(text)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 use tonic::codec::CompressionEncoding;
 
-use crate::support::{Repository, Server, client};
+use crate::support::{Repository, Server, binary_row, client};
 
 fn compressed(encoding: &str, body: &[u8]) -> Vec<u8> {
     match encoding {
@@ -43,15 +43,7 @@ async fn bodies_are_compressed_both_ways() {
     let repository = Repository::of(&["dense_1"]);
     let server = Server::start(&repository.uri(), &[]).await;
     let url = format!("{}/v2/models/dense_1/infer", server.http);
-    let header = json!({
-        "inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "parameters": {"binary_data_size": 16}}],
-        "outputs": [{"name": "y", "parameters": {"binary_data": true}}],
-    })
-    .to_string();
-    let row: Vec<u8> = [1_f32, 2.0, 3.0, 4.0]
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect();
+    let (header, row) = binary_row();
     let body = [header.as_bytes(), &row].concat();
     for encoding in ["gzip", "deflate"] {
         let answer = client()

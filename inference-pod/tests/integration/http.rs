@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Repository, Server, client, publish_into};
+use crate::support::{Repository, Server, binary_row, client, publish_into};
 
 fn dense_request() -> Value {
     json!({"id": "42", "inputs": [{"name": "x", "shape": [2, 4], "datatype": "FP32", "data": [[1, 2, 3, 4], [5, 6, 7, 8]]}]})
@@ -33,15 +33,7 @@ async fn binary_tensors_go_both_ways() {
     let repository = Repository::of(&["dense_1"]);
     let server = Server::start(&repository.uri(), &[]).await;
     let url = format!("{}/v2/models/dense_1/infer", server.http);
-    let header = json!({
-        "inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "parameters": {"binary_data_size": 16}}],
-        "outputs": [{"name": "y", "parameters": {"binary_data": true}}],
-    })
-    .to_string();
-    let row: Vec<u8> = [1_f32, 2.0, 3.0, 4.0]
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect();
+    let (header, row) = binary_row();
     let body = [header.as_bytes(), &row].concat();
     let request = client()
         .post(&url)

@@ -3,7 +3,7 @@
 use aiops_inference_pod::protocol::grpc_v2::proto;
 use serde_json::{Value, json};
 
-use crate::support::{Repository, Server, client, eventually};
+use crate::support::{Repository, Server, client, eventually, slow_message};
 
 fn rows(count: usize) -> Value {
     json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [count, 4], "data": vec![0; count * 4]}]})
@@ -65,18 +65,9 @@ async fn requests_that_the_memory_does_not_hold_are_refused_with_the_numbers() {
 
 /// A message of as many bytes as its name has, and some more.
 fn message(name_bytes: usize) -> proto::ModelInferRequest {
-    let input = proto::model_infer_request::InferInputTensor {
-        name: "x".into(),
-        datatype: "FP32".into(),
-        shape: vec![1, 1],
-        ..Default::default()
-    };
     proto::ModelInferRequest {
-        model_name: "slow".into(),
         id: "7".repeat(name_bytes),
-        inputs: vec![input],
-        raw_input_contents: vec![vec![0; 4].into()],
-        ..Default::default()
+        ..slow_message()
     }
 }
 

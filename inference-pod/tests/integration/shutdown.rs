@@ -2,32 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use aiops_inference_pod::protocol::grpc_v2::proto;
 use futures::StreamExt as _;
 use futures::future::join_all;
 use serde_json::json;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::support::{Repository, Server, client};
+use crate::support::{Repository, Server, client, slow_message as message};
 
 fn body() -> serde_json::Value {
     json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [1]}]})
-}
-
-fn message() -> proto::ModelInferRequest {
-    let input = proto::model_infer_request::InferInputTensor {
-        name: "x".into(),
-        datatype: "FP32".into(),
-        shape: vec![1, 1],
-        ..Default::default()
-    };
-    proto::ModelInferRequest {
-        model_name: "slow".into(),
-        inputs: vec![input],
-        raw_input_contents: vec![vec![0; 4].into()],
-        ..Default::default()
-    }
 }
 
 fn slow_repository() -> Repository {

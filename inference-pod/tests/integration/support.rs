@@ -6,8 +6,9 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
-use aiops_inference_pod::protocol::grpc_v2::proto::grpc_inference_service_client::GrpcInferenceServiceClient;
-use serde_json::Value;
+use aiops_inference_pod::protocol::grpc_v2::proto;
+use proto::grpc_inference_service_client::GrpcInferenceServiceClient;
+use serde_json::{Value, json};
 use tonic::transport::Channel;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -311,4 +312,35 @@ pub fn publish_into(repository: &Repository, name: &str, model: &str, version: u
     let (output, message) = publish(&arguments, &[]);
     assert!(output.status.success(), "{message}");
     message["digest"].as_str().unwrap().to_owned()
+}
+
+/// A row for the model `slow`, over gRPC.
+pub fn slow_message() -> proto::ModelInferRequest {
+    let input = proto::model_infer_request::InferInputTensor {
+        name: "x".into(),
+        datatype: "FP32".into(),
+        shape: vec![1, 1],
+        ..Default::default()
+    };
+    proto::ModelInferRequest {
+        model_name: "slow".into(),
+        inputs: vec![input],
+        raw_input_contents: vec![vec![0; 4].into()],
+        ..Default::default()
+    }
+}
+
+/// A row for the model `dense_1` with the binary tensor extension: the JSON before it, which asks for a binary answer, and its
+/// bytes.
+pub fn binary_row() -> (String, Vec<u8>) {
+    let header = json!({
+        "inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "parameters": {"binary_data_size": 16}}],
+        "outputs": [{"name": "y", "parameters": {"binary_data": true}}],
+    })
+    .to_string();
+    let row: Vec<u8> = [1_f32, 2.0, 3.0, 4.0]
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect();
+    (header, row)
 }

@@ -142,11 +142,7 @@ mod tests {
         let not_found = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
             "message": "not found", "reason": "NotFound", "code": 404});
         let routes = routes.fallback(move || async move { (StatusCode::NOT_FOUND, Json(not_found)) });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let uri = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, routes).await });
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        kube::Client::try_from(kube::Config::new(uri.parse().unwrap())).unwrap()
+        crate::framework::scripted_api_server::client_of(routes).await
     }
 
     fn stored(metadata: Value) -> Arc<Mutex<Value>> {

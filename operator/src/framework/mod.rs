@@ -12,6 +12,8 @@ pub mod job_outcome;
 pub mod metrics;
 pub mod observed_job;
 pub mod pod_trouble;
+#[cfg(test)]
+pub mod scripted_api_server;
 pub mod status;
 pub mod stop_job;
 pub mod unreadable;

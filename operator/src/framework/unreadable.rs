@@ -114,11 +114,7 @@ mod tests {
         let routes = Router::new()
             .route(path, get(async move || Json(read.lock().unwrap().0.clone())))
             .route(&format!("{path}/status"), patch(write));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let uri = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, routes).await });
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        kube::Client::try_from(kube::Config::new(uri.parse().unwrap())).unwrap()
+        crate::framework::scripted_api_server::client_of(routes).await
     }
 
     #[tokio::test]

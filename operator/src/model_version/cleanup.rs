@@ -241,11 +241,7 @@ mod tests {
                 "/apis/aiops.dev/v1alpha1/namespaces/team/modelversions/forest-1/status",
                 patch(write),
             );
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let uri = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, routes).await });
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        kube::Client::try_from(kube::Config::new(uri.parse().unwrap())).unwrap()
+        crate::framework::scripted_api_server::client_of(routes).await
     }
 
     #[tokio::test]

@@ -177,12 +177,8 @@ mod tests {
             (StatusCode::OK, Json(found))
         };
         let path = "/apis/aiops.dev/v1alpha1/namespaces/team/modelversions/{name}";
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let uri = format!("http://{}", listener.local_addr().unwrap());
         let routes = Router::new().route(path, get(answer));
-        tokio::spawn(async move { axum::serve(listener, routes).await });
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        kube::Client::try_from(kube::Config::new(uri.parse().unwrap())).unwrap()
+        crate::framework::scripted_api_server::client_of(routes).await
     }
 
     /// A rival as a store has it that lags behind.
