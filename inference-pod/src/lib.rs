@@ -6,11 +6,13 @@
 pub mod arguments;
 pub mod configuration;
 pub mod error;
+pub mod heap;
 pub mod lifecycle;
 pub mod logging;
 pub mod memory;
 pub mod metrics;
 pub mod models;
+mod onnx;
 pub mod protocol;
 pub mod publish;
 pub mod runtime;

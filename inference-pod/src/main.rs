@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use aiops_inference_pod::arguments::{Arguments, Command};
-use aiops_inference_pod::{logging, publish, server};
+use aiops_inference_pod::{heap, logging, publish, server};
 use clap::{CommandFactory as _, Parser as _};
 
 fn main() -> ExitCode {
+    heap::settle();
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

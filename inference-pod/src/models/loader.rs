@@ -227,7 +227,6 @@ fn open(
         )));
     }
     let start = Instant::now();
-    let weights = SharedWeights::new();
     let settings = config
         .as_ref()
         .map(|config| config.session.clone())
@@ -235,6 +234,12 @@ fn open(
     let graph_error = |error| LoadError::Graph {
         file: file.clone(),
         error,
+    };
+    let several = config.as_ref().is_some_and(|config| config.instances > 1);
+    let weights = if several {
+        SharedWeights::read(&path).map_err(|error| graph_error(SessionError::Refused(error)))?
+    } else {
+        SharedWeights::default()
     };
     let first = runtime.open(&path, &weights, &settings).map_err(graph_error)?;
     let config = configuration::complete(config, name, first.inputs(), first.outputs())?;

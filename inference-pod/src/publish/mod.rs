@@ -3,7 +3,7 @@
 
 mod batches;
 mod conversion;
-mod onnx;
+mod header;
 mod parity;
 mod samples;
 mod source;
@@ -23,7 +23,7 @@ use crate::configuration::{self, GraphTensor, ModelConfig, SessionSettings};
 use crate::runtime::{self, GraphSession, Runtime, SessionError, SharedWeights};
 use batches::Rows;
 use conversion::Conversion;
-use onnx::Header;
+use header::Header;
 use termination::{Failure, Reason};
 
 /// How long to wait for an object store that is away, before the Job is left to try again.
@@ -127,7 +127,7 @@ struct Checked {
 /// Everything that needs the model itself; blocks.
 fn check(folder: &Path, library: Option<&Path>, model: &str) -> Result<Checked, Failure> {
     let path = folder.join(MODEL_FILE);
-    let header = onnx::read(&path)?;
+    let header = header::read(&path)?;
     let conversion = conversion::read(folder)?;
     let samples = samples::read(folder)?;
     both_or_neither(conversion.is_some(), samples.is_some())?;
@@ -185,7 +185,7 @@ fn both_or_neither(has_conversion: bool, has_samples: bool) -> Result<(), Failur
 
 fn open(runtime: &Runtime, path: &Path, header: &Header) -> Result<GraphSession, Failure> {
     runtime
-        .open(path, &SharedWeights::new(), &SessionSettings::default())
+        .open(path, &SharedWeights::default(), &SessionSettings::default())
         .map_err(|error| match error {
             SessionError::UnsupportedSignature(message) => Failure::new(Reason::UnsupportedModel, message),
             SessionError::Refused(message) => header.explain_refusal(&message),

@@ -7,7 +7,7 @@ use aiops_model_repository::{Location, Repository, RepositoryError};
 
 use super::MODEL_FILE;
 use super::termination::{Failure, Reason};
-use super::{onnx, repository_failure};
+use super::{header, repository_failure};
 use crate::arguments::PublishArguments;
 
 /// A folder with `model.onnx` and what belongs to it.
@@ -62,7 +62,7 @@ async fn download(source: &Location, work_folder: &Path, patience: Duration) -> 
         .fetch_file(&name, &model)
         .await
         .map_err(|error| source_failure("--source", error))?;
-    for path in onnx::read(&model)?.external_data {
+    for path in header::read(&model)?.external_data {
         let to = folder.path().join(&path);
         if let Some(parent) = to.parent() {
             tokio::fs::create_dir_all(parent).await.map_err(|error| {

@@ -5,22 +5,21 @@
 mod library;
 mod session;
 mod values;
+mod weights;
 
 pub use library::find as find_library;
 pub use session::{Answer, GraphSession, RunInput, SessionError, zeros};
 pub use values::OutputTensor;
+pub use weights::SharedWeights;
 
 use std::path::Path;
 
 use anyhow::Context as _;
 use ort::environment::{Environment, GlobalThreadPoolOptions};
-use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{RunOptions, Session};
 
 use crate::configuration::{GraphOptimization, SessionSettings};
-
-/// Weights in the layout that the processor likes, shared by the sessions of one model.
-pub type SharedWeights = PrepackedWeights;
 
 /// The runtime of this process. Cloning is cheap.
 #[derive(Clone)]
@@ -72,8 +71,8 @@ impl Runtime {
     }
 
     fn builder(&self, weights: &SharedWeights, settings: &SessionSettings) -> ort::Result<SessionBuilder> {
-        let mut builder = Session::builder(&self.environment)?
-            .with_prepacked_weights(weights)?
+        let mut builder = weights
+            .lend(Session::builder(&self.environment)?)?
             .with_optimization_level(optimization_level(settings.optimization))?
             .with_memory_pattern(settings.memory_pattern)?
             .with_execution_providers([ort::ep::CPU::default()

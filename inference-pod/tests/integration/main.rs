@@ -14,6 +14,7 @@ mod compression;
 mod configuration;
 mod grpc;
 mod http;
+mod instances;
 mod limits;
 mod object_store;
 mod publish;

@@ -157,6 +157,16 @@ impl Server {
             .count()
     }
 
+    /// Bytes of memory of its own that the process takes: without what it maps from files.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"))
+            .unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
     pub fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
     }

@@ -182,6 +182,22 @@ def refused():
     save("ir_999", *arguments, ir_version=999)
 
 
+def wide():
+    """x * W, whose weights of 64 MB the test writes itself."""
+    size = 4096
+    weights = TensorProto(name="weights", data_type=TensorProto.FLOAT, dims=[size, size])
+    weights.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", "weights.bin"), ("offset", "0"), ("length", str(4 * size * size))):
+        weights.external_data.add(key=key, value=value)
+    save(
+        "wide",
+        [helper.make_node("MatMul", ["x", "weights"], ["y"])],
+        [tensor("x", TensorProto.FLOAT, ["rows", size])],
+        [tensor("y", TensorProto.FLOAT, ["rows", size])],
+        [weights],
+    )
+
+
 def external_data():
     """A model with its weights in a file beside it."""
     folder = HERE / "external"
@@ -302,4 +318,5 @@ if __name__ == "__main__":
     slow()
     refused()
     external_data()
+    wide()
     converted_models()

@@ -1,69 +1,13 @@
 //! What an ONNX file says about itself before a runtime reads it: versions, and files that belong to it.
-//!
-//! Field numbers are those of <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>; only these fields are decoded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
 
-use prost::Message;
+use bytes::Bytes;
+use prost::Message as _;
 
 use super::termination::{Failure, Reason};
-
-#[derive(Clone, PartialEq, Message)]
-struct Model {
-    #[prost(int64, tag = "1")]
-    ir_version: i64,
-    #[prost(message, optional, tag = "7")]
-    graph: Option<Graph>,
-    #[prost(message, repeated, tag = "8")]
-    opset_import: Vec<OperatorSet>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct OperatorSet {
-    #[prost(string, tag = "1")]
-    domain: String,
-    #[prost(int64, tag = "2")]
-    version: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Graph {
-    #[prost(message, repeated, tag = "1")]
-    node: Vec<Node>,
-    #[prost(message, repeated, tag = "5")]
-    initializer: Vec<TensorProto>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Node {
-    #[prost(message, repeated, tag = "5")]
-    attribute: Vec<Attribute>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Attribute {
-    #[prost(message, optional, tag = "5")]
-    tensor: Option<TensorProto>,
-    #[prost(message, optional, tag = "6")]
-    graph: Option<Graph>,
-    #[prost(message, repeated, tag = "11")]
-    graphs: Vec<Graph>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TensorProto {
-    #[prost(message, repeated, tag = "13")]
-    external_data: Vec<Entry>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Entry {
-    #[prost(string, tag = "1")]
-    key: String,
-    #[prost(string, tag = "2")]
-    value: String,
-}
+use crate::onnx::{Graph, Model, OperatorSet, Tensor};
 
 /// What a file says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,7 +36,7 @@ pub(super) fn read(path: &Path) -> Result<Header, Failure> {
             format!("{} cannot be read: {error}", path.display()),
         )
     })?;
-    let model = Model::decode(bytes.as_slice()).map_err(|error| invalid(&error.to_string()))?;
+    let model = Model::decode(Bytes::from(bytes)).map_err(|error| invalid(&error.to_string()))?;
     let graph = model.graph.ok_or_else(|| invalid("it has no graph"))?;
     if model.ir_version <= 0 || model.opset_import.is_empty() {
         return Err(invalid("it has no IR version or imports no operator set"));
@@ -132,10 +76,7 @@ fn is_inside(path: &str) -> bool {
 }
 
 fn collect_external_data(graph: &Graph, found: &mut BTreeSet<String>) {
-    let mut of_tensor = |tensor: &TensorProto| {
-        let location = tensor.external_data.iter().find(|entry| entry.key == "location");
-        found.extend(location.map(|entry| entry.value.clone()));
-    };
+    let mut of_tensor = |tensor: &Tensor| found.extend(tensor.external("location").map(str::to_owned));
     graph.initializer.iter().for_each(&mut of_tensor);
     let attributes = || graph.node.iter().flat_map(|node| &node.attribute);
     attributes()
@@ -194,6 +135,7 @@ impl Header {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onnx::{Attribute, Entry, Node};
 
     fn write(model: &Model) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -202,15 +144,16 @@ mod tests {
     }
 
     fn model() -> Model {
-        let external = |location: &str| TensorProto {
+        let external = |location: &str| Tensor {
             external_data: vec![Entry {
                 key: "location".into(),
                 value: location.into(),
             }],
+            ..Tensor::default()
         };
         let inner = Graph {
-            node: vec![],
             initializer: vec![external("inner.bin")],
+            ..Graph::default()
         };
         let attribute = Attribute {
             tensor: Some(external("constant.bin")),
@@ -226,8 +169,9 @@ mod tests {
                 initializer: vec![
                     external("weights.bin"),
                     external("weights.bin"),
-                    TensorProto::default(),
+                    Tensor::default(),
                 ],
+                ..Graph::default()
             }),
             opset_import: vec![OperatorSet {
                 domain: "ai.onnx".into(),
