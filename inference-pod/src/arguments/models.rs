@@ -37,6 +37,9 @@ pub struct ModelArguments {
     /// End with an error when a model cannot be loaded at the start. With a serving plan the server stays and tries again.
     #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub exit_on_error: bool,
+    /// Run models on GPUs where their instance_group says so. Needs ONNX Runtime with CUDA, as the image inference-pod-gpu has it.
+    #[arg(long, env = "AIOPS_ENABLE_GPU", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub enable_gpu: bool,
     /// Threads that run models; by default the CPUs that this process may use, cgroup limits included.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub inference_threads: Option<u16>,

@@ -1,7 +1,7 @@
 //! A configuration against its graph: what is missing is taken from the graph, what contradicts it is refused.
 
 use super::text_format::{ConfigError, error_at};
-use super::{DynamicBatching, ModelConfig, TensorConfig};
+use super::{DynamicBatching, InstanceGroup, ModelConfig, TensorConfig};
 use crate::tensor::DataType;
 
 /// Largest batch of a model that has no `config.pbtxt`.
@@ -28,7 +28,7 @@ pub fn complete(
     let batches = can_batch(inputs, outputs);
     let mut config = config.unwrap_or_else(|| ModelConfig {
         model_file: super::DEFAULT_MODEL_FILE.to_owned(),
-        instances: 1,
+        instance_groups: vec![InstanceGroup::default()],
         max_batch_size: if batches { DEFAULT_MAX_BATCH_SIZE } else { 0 },
         dynamic_batching: batches.then(DynamicBatching::default),
         ..ModelConfig::default()

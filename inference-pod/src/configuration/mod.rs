@@ -4,6 +4,7 @@
 
 mod checked;
 mod complete;
+mod instances;
 mod json;
 mod read;
 mod schema;
@@ -16,9 +17,10 @@ mod warm_up;
 mod write;
 
 pub use complete::{GraphTensor, complete};
+pub use instances::{InstanceGroup, InstanceKind};
 pub use json::from_json;
 pub use read::read;
-pub use session::{GraphOptimization, SessionSettings};
+pub use session::{GpuSettings, GraphOptimization, SessionSettings};
 pub use text_format::ConfigError;
 pub use warm_up::{WarmUp, WarmUpData, WarmUpInput};
 pub use write::{datatype_name, write};
@@ -46,8 +48,8 @@ pub struct ModelConfig {
     pub outputs: Vec<TensorConfig>,
     /// File of the graph in the version's folder.
     pub model_file: String,
-    /// Sessions that work at the same time.
-    pub instances: u32,
+    /// Sessions that work at the same time, by what they run on; at least one group.
+    pub instance_groups: Vec<InstanceGroup>,
     /// Present when requests that wait together run as one batch.
     pub dynamic_batching: Option<DynamicBatching>,
     /// Which versions are served when no serving plan says so.
@@ -185,6 +187,11 @@ fn with_batch(dims: &[i64], max_batch_size: u32) -> Vec<i64> {
 }
 
 impl ModelConfig {
+    /// Sessions that work at the same time.
+    pub fn instances(&self) -> usize {
+        instances::sessions(&self.instance_groups)
+    }
+
     /// Most requests that may wait.
     pub fn max_queue_size(&self) -> usize {
         let configured = self

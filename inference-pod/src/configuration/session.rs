@@ -1,5 +1,7 @@
 //! How ONNX Runtime is to run a model, as far as its configuration says so.
 
+use std::collections::BTreeMap;
+
 /// Settings of the sessions of a model. The default is what a configuration without any of them gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionSettings {
@@ -19,6 +21,19 @@ pub struct SessionSettings {
     pub initializers_outside_arena: bool,
     /// How much of the graph is rewritten when it is opened.
     pub optimization: GraphOptimization,
+    /// What is said about GPUs.
+    pub gpu: GpuSettings,
+}
+
+/// How a model runs on GPUs; without effect on CPUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GpuSettings {
+    /// Options of ONNX Runtime's CUDA provider, by their names there.
+    pub cuda: BTreeMap<String, String>,
+    /// Whether a run is recorded once and replayed (`optimization.cuda.graphs`).
+    pub graphs: bool,
+    /// Options of ONNX Runtime's TensorRT provider, where that comes before CUDA's.
+    pub tensorrt: Option<BTreeMap<String, String>>,
 }
 
 /// ONNX Runtime's levels of graph optimization.
@@ -67,6 +82,7 @@ impl Default for SessionSettings {
             shrink_arena: false,
             initializers_outside_arena: false,
             optimization: GraphOptimization::default(),
+            gpu: GpuSettings::default(),
         }
     }
 }

@@ -5,7 +5,8 @@ use Support::{NoEffect, Refused, Supported};
 
 const SEQUENCES: &str = "sequences need a stateful scheduler; serve the model with spec.runtime: Triton";
 const RAGGED: &str = "ragged batches are not supported; pad the inputs";
-const NO_GPU: &str = "models run on CPUs";
+const PINNED: &str = "ONNX Runtime copies tensors to a GPU itself";
+const TENSOR_RT_BACKEND: &str = "it belongs to Triton's TensorRT backend";
 const PRIORITIES: &str = "requests are taken in the order in which they come; remove it";
 const TENSOR_RT: &str = "it belongs to TensorRT; remove it";
 
@@ -61,23 +62,29 @@ pub(super) const TABLE: &[(&str, &str, Support)] = &[
     ("ModelTensorReshape", "shape", Supported("as many elements as `dims`")),
     ("ModelInstanceGroup", "name", NoEffect("sessions have no names")),
     ("ModelInstanceGroup", "count", Supported("1 by default; all groups together 1 to 64")),
-    ("ModelInstanceGroup", "gpus", Refused("models run on CPUs; remove it")),
-    ("ModelInstanceGroup", "kind", Supported("`KIND_CPU` or `KIND_AUTO`; others are refused")),
+    ("ModelInstanceGroup", "gpus", Supported("with `KIND_GPU` or `KIND_AUTO`: the numbers of the GPUs, each with `count` sessions; all that the container sees by default")),
+    ("ModelInstanceGroup", "kind", Supported("`KIND_CPU`; `KIND_GPU` with `--enable-gpu`; `KIND_AUTO`, the default: a GPU where one can be used, else the CPU; `KIND_MODEL` is refused")),
     ("ModelInstanceGroup", "profile", Refused(TENSOR_RT)),
     ("ModelInstanceGroup", "rate_limiter", NoEffect("sessions run as soon as they are free")),
     ("ModelInstanceGroup", "passive", Refused("a session that takes no requests has no use here; remove it")),
-    ("ModelInstanceGroup", "secondary_devices", Refused("models run on CPUs; remove it")),
+    ("ModelInstanceGroup", "secondary_devices", Refused("it belongs to DLA; remove it")),
     ("ModelInstanceGroup", "host_policy", NoEffect("the container's CPUs are those of the pod's resources")),
     ("ModelOptimizationPolicy", "graph", Supported("")),
     ("ModelOptimizationPolicy.Graph", "level", Supported("-1 basic, 0 all (the default), 1 extended, 2 none")),
     ("ModelOptimizationPolicy", "priority", NoEffect("all models share the threads alike")),
-    ("ModelOptimizationPolicy", "cuda", NoEffect(NO_GPU)),
+    ("ModelOptimizationPolicy", "cuda", Supported("")),
+    ("ModelOptimizationPolicy.Cuda", "graphs", Supported("with sessions on a GPU: a run is recorded once and replayed; without effect on CPUs")),
+    ("ModelOptimizationPolicy.Cuda", "busy_wait_events", NoEffect(TENSOR_RT_BACKEND)),
+    ("ModelOptimizationPolicy.Cuda", "graph_spec", NoEffect(TENSOR_RT_BACKEND)),
+    ("ModelOptimizationPolicy.Cuda", "output_copy_stream", NoEffect(TENSOR_RT_BACKEND)),
     ("ModelOptimizationPolicy", "execution_accelerators", Supported("")),
-    ("ModelOptimizationPolicy.ExecutionAccelerators", "gpu_execution_accelerator", NoEffect(NO_GPU)),
+    ("ModelOptimizationPolicy.ExecutionAccelerators", "gpu_execution_accelerator", Supported("with sessions on a GPU; without effect on CPUs")),
+    ("ModelOptimizationPolicy.ExecutionAccelerators.Accelerator", "name", Supported("`tensorrt`, or `cuda`, which is there always")),
+    ("ModelOptimizationPolicy.ExecutionAccelerators.Accelerator", "parameters", Supported("of `tensorrt`: `precision_mode` (FP32, FP16, INT8), `max_workspace_size_bytes`, `int8_calibration_table_name`, and ONNX Runtime's own, `trt_…`")),
     ("ModelOptimizationPolicy.ExecutionAccelerators", "cpu_execution_accelerator", Refused("ONNX Runtime's own CPU provider is the only one; remove it")),
-    ("ModelOptimizationPolicy", "input_pinned_memory", NoEffect(NO_GPU)),
-    ("ModelOptimizationPolicy", "output_pinned_memory", NoEffect(NO_GPU)),
-    ("ModelOptimizationPolicy", "gather_kernel_buffer_threshold", NoEffect(NO_GPU)),
+    ("ModelOptimizationPolicy", "input_pinned_memory", NoEffect(PINNED)),
+    ("ModelOptimizationPolicy", "output_pinned_memory", NoEffect(PINNED)),
+    ("ModelOptimizationPolicy", "gather_kernel_buffer_threshold", NoEffect(PINNED)),
     ("ModelOptimizationPolicy", "eager_batching", NoEffect("a batch grows until a session takes it")),
     ("ModelDynamicBatching", "preferred_batch_size", Supported("sizes that end the wait; between 1 and `max_batch_size`")),
     ("ModelDynamicBatching", "max_queue_delay_microseconds", Supported("how long an idle session waits for a batch to fill")),

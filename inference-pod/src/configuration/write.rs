@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    DEFAULT_MODEL_FILE, DynamicBatching, GraphOptimization, ModelConfig, QueuePolicy, TensorConfig,
-    TimeoutAction, VersionPolicy, WarmUp, WarmUpData,
+    DEFAULT_MODEL_FILE, DynamicBatching, GraphOptimization, InstanceGroup, ModelConfig, QueuePolicy,
+    SessionSettings, TensorConfig, TimeoutAction, VersionPolicy, WarmUp, WarmUpData,
 };
 use crate::tensor::DataType;
 
@@ -46,14 +46,13 @@ pub fn write(config: &ModelConfig) -> String {
             line(&mut text, format_args!("{role} {}", self::tensor(tensor)));
         }
     }
-    if config.instances != 1 {
-        line(
-            &mut text,
-            format_args!(
-                "instance_group [ {{ count: {} kind: KIND_CPU }} ]",
-                config.instances
-            ),
-        );
+    if config.instance_groups != [InstanceGroup::default()] {
+        for group in &config.instance_groups {
+            line(
+                &mut text,
+                format_args!("instance_group {}", instance_group(group)),
+            );
+        }
     }
     if let Some(batching) = &config.dynamic_batching {
         line(
@@ -61,12 +60,9 @@ pub fn write(config: &ModelConfig) -> String {
             format_args!("dynamic_batching {{ {}}}", dynamic_batching(batching)),
         );
     }
-    if config.session.optimization != GraphOptimization::default() {
-        let level = config.session.optimization.level();
-        line(
-            &mut text,
-            format_args!("optimization {{ graph {{ level: {level} }} }}"),
-        );
+    let optimization = optimization(&config.session);
+    if !optimization.is_empty() {
+        line(&mut text, format_args!("optimization {{ {optimization}}}"));
     }
     match &config.version_policy {
         VersionPolicy::Latest(1) => {}
@@ -95,6 +91,34 @@ pub fn write(config: &ModelConfig) -> String {
         line(&mut text, format_args!("model_warmup {}", warm_up(sample)));
     }
     text
+}
+
+fn instance_group(group: &InstanceGroup) -> String {
+    let gpus = if group.gpus.is_empty() {
+        String::new()
+    } else {
+        format!("gpus: {:?} ", group.gpus)
+    };
+    format!("{{ count: {} kind: {} {gpus}}}", group.count, group.kind.name())
+}
+
+fn optimization(session: &SessionSettings) -> String {
+    let mut settings = String::new();
+    if session.optimization != GraphOptimization::default() {
+        settings += &format!("graph {{ level: {} }} ", session.optimization.level());
+    }
+    if session.gpu.graphs {
+        settings += "cuda { graphs: true } ";
+    }
+    if let Some(options) = &session.gpu.tensorrt {
+        settings += "execution_accelerators { gpu_execution_accelerator { name: \"tensorrt\" ";
+        for (key, value) in options {
+            let (key, value) = (quoted(key), quoted(value));
+            settings += &format!("parameters {{ key: {key} value: {value} }} ");
+        }
+        settings += "} } ";
+    }
+    settings
 }
 
 fn dynamic_batching(batching: &DynamicBatching) -> String {
@@ -192,6 +216,7 @@ mod tests {
 
     use super::super::{SessionSettings, WarmUpInput, read};
     use super::*;
+    use crate::configuration::{GpuSettings, InstanceKind};
 
     #[test]
     fn what_is_written_is_read_back() {
@@ -216,7 +241,18 @@ mod tests {
                 .collect(),
             outputs: vec![tensor("label", DataType::Bytes, &[1], Some(&[]))],
             model_file: "graph.onnx".into(),
-            instances: 2,
+            instance_groups: vec![
+                InstanceGroup {
+                    kind: InstanceKind::Cpu,
+                    count: 2,
+                    gpus: vec![],
+                },
+                InstanceGroup {
+                    kind: InstanceKind::Gpu,
+                    count: 1,
+                    gpus: vec![0, 2],
+                },
+            ],
             dynamic_batching: Some(DynamicBatching {
                 preferred_batch_sizes: vec![8, 16],
                 max_queue_delay: Duration::from_micros(50),
@@ -231,10 +267,16 @@ mod tests {
             parameters: BTreeMap::from([
                 ("run".into(), "line\nbreak".into()),
                 ("intra_op_thread_count".into(), "2".into()),
+                ("gpu_mem_limit".into(), "1000".into()),
             ]),
             session: SessionSettings {
                 intra_op_threads: Some(2),
                 optimization: GraphOptimization::Basic,
+                gpu: GpuSettings {
+                    cuda: BTreeMap::from([("gpu_mem_limit".into(), "1000".into())]),
+                    graphs: true,
+                    tensorrt: Some(BTreeMap::from([("trt_fp16_enable".into(), "1".into())])),
+                },
                 ..SessionSettings::default()
             },
             warm_ups: vec![WarmUp {

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use aiops_model_repository::{Digest, LocalVersion, Location, Repository, RepositoryError};
 
 use super::labels;
+use super::sessions::{self, OpenError};
 use super::version::{Graph, ModelVersion, Parts};
 use super::warm_up;
-use crate::configuration::{self, ConfigError, ModelConfig, TimeoutAction};
+use crate::configuration::{self, ConfigError, InstanceGroup, ModelConfig, TimeoutAction};
 use crate::metrics::Metrics;
-use crate::runtime::{GraphSession, Runtime, SessionError, SharedWeights};
+use crate::runtime::{GraphSession, Runtime, SessionError};
 use crate::scheduler::{Limits, Scheduler};
 use crate::statistics::Statistics;
 
@@ -37,6 +38,9 @@ pub enum LoadError {
         /// Why.
         error: SessionError,
     },
+    /// Its instances cannot run where its configuration wants them to.
+    #[error("{0}")]
+    Placement(String),
     /// The names of its classes cannot be read.
     #[error("{0}")]
     Labels(String),
@@ -56,6 +60,7 @@ impl LoadError {
             Self::Thread(_) => true,
             Self::Config(_)
             | Self::MissingGraph(_)
+            | Self::Placement(_)
             | Self::Labels(_)
             | Self::Graph { .. }
             | Self::WarmUp(_) => false,
@@ -235,18 +240,21 @@ fn open(
         file: file.clone(),
         error,
     };
-    let several = config.as_ref().is_some_and(|config| config.instances > 1);
-    let weights = if several {
-        SharedWeights::read(&path).map_err(|error| graph_error(SessionError::Refused(error)))?
-    } else {
-        SharedWeights::default()
-    };
-    let first = runtime.open(&path, &weights, &settings).map_err(graph_error)?;
-    let config = configuration::complete(config, name, first.inputs(), first.outputs())?;
-    let mut sessions = vec![first];
-    for _ in 1..config.instances {
-        sessions.push(runtime.open(&path, &weights, &settings).map_err(graph_error)?);
-    }
+    let groups = config.as_ref().map_or_else(
+        || vec![InstanceGroup::default()],
+        |config| config.instance_groups.clone(),
+    );
+    let (mut sessions, groups) =
+        sessions::open(runtime, &path, &groups, &settings).map_err(|error| match error {
+            OpenError::Placement(message) => LoadError::Placement(message),
+            OpenError::Session(error) => graph_error(error),
+        })?;
+    let (inputs, outputs) = sessions
+        .first()
+        .map(|first| (first.inputs(), first.outputs()))
+        .expect("groups of no sessions are refused when the configuration is read");
+    let mut config = configuration::complete(config, name, inputs, outputs)?;
+    config.instance_groups = groups;
     let open = start.elapsed();
     warm_up::run(&mut sessions, &config, folder).map_err(LoadError::WarmUp)?;
     Ok(Opened {

@@ -19,8 +19,8 @@ use aiops_model_repository::{
 };
 
 use crate::arguments::PublishArguments;
-use crate::configuration::{self, GraphTensor, ModelConfig, SessionSettings};
-use crate::runtime::{self, GraphSession, Runtime, SessionError, SharedWeights};
+use crate::configuration::{self, GraphTensor, InstanceGroup, ModelConfig, SessionSettings};
+use crate::runtime::{self, Device, Gpus, GraphSession, Runtime, SessionError, SharedWeights};
 use batches::Rows;
 use conversion::Conversion;
 use header::Header;
@@ -133,7 +133,7 @@ fn check(folder: &Path, library: Option<&Path>, model: &str) -> Result<Checked, 
     both_or_neither(conversion.is_some(), samples.is_some())?;
     let library = runtime::find_library(library)
         .map_err(|error| Failure::new(Reason::RuntimeUnavailable, error.to_string()))?;
-    let runtime = Runtime::start(&library, runtime::available_threads())
+    let runtime = Runtime::start(&library, runtime::available_threads(), Gpus::Off)
         .map_err(|error| Failure::new(Reason::RuntimeUnavailable, format!("{error:#}")))?;
     let mut session = open(&runtime, &path, &header)?;
     let (inputs, outputs) = (session.inputs().to_vec(), session.outputs().to_vec());
@@ -185,7 +185,12 @@ fn both_or_neither(has_conversion: bool, has_samples: bool) -> Result<(), Failur
 
 fn open(runtime: &Runtime, path: &Path, header: &Header) -> Result<GraphSession, Failure> {
     runtime
-        .open(path, &SharedWeights::default(), &SessionSettings::default())
+        .open(
+            path,
+            Device::Cpu,
+            &SharedWeights::default(),
+            &SessionSettings::default(),
+        )
         .map_err(|error| match error {
             SessionError::UnsupportedSignature(message) => Failure::new(Reason::UnsupportedModel, message),
             SessionError::Refused(message) => header.explain_refusal(&message),
@@ -196,7 +201,7 @@ fn open(runtime: &Runtime, path: &Path, header: &Header) -> Result<GraphSession,
 fn unbatched(inputs: &[GraphTensor], outputs: &[GraphTensor], model: &str) -> ModelConfig {
     let plain = ModelConfig {
         model_file: MODEL_FILE.to_owned(),
-        instances: 1,
+        instance_groups: vec![InstanceGroup::default()],
         ..ModelConfig::default()
     };
     configuration::complete(Some(plain), model, inputs, outputs)

@@ -2,11 +2,13 @@
 //!
 //! Only this room knows the `ort` crate.
 
+mod devices;
 mod library;
 mod session;
 mod values;
 mod weights;
 
+pub use devices::{Device, Gpus};
 pub use library::find as find_library;
 pub use session::{Answer, GraphSession, RunInput, SessionError, zeros};
 pub use values::OutputTensor;
@@ -26,6 +28,7 @@ use crate::configuration::{GraphOptimization, SessionSettings};
 pub struct Runtime {
     environment: Environment,
     threads: usize,
+    gpus: Gpus,
 }
 
 /// CPUs that this process may use: the affinity mask and the quotas of cgroups v1 and v2, not the host's cores.
@@ -35,7 +38,7 @@ pub fn available_threads() -> usize {
 
 impl Runtime {
     /// Loads the library and starts one pool of `threads` for all models. May be called once in a process.
-    pub fn start(library: &Path, threads: usize) -> anyhow::Result<Self> {
+    pub fn start(library: &Path, threads: usize, gpus: Gpus) -> anyhow::Result<Self> {
         // The library comes first: everything else calls into it.
         let environment = ort::init_from(library)
             .with_context(|| format!("ONNX Runtime cannot be loaded from {}", library.display()))?;
@@ -49,20 +52,31 @@ impl Runtime {
             .with_telemetry(false)
             .with_global_thread_pool(pool)
             .build()?;
+        devices::check(library, gpus)?;
         environment.set_log_level(ort::logging::LogLevel::Warning);
         tracing::info!(library = %library.display(), threads, "ONNX Runtime is loaded");
-        Ok(Self { environment, threads })
+        Ok(Self {
+            environment,
+            threads,
+            gpus,
+        })
     }
 
-    /// Opens the graph in `path`. Blocks for as long as ONNX Runtime takes to read and optimize it.
+    /// GPUs that models may run on.
+    pub fn gpus(&self) -> Gpus {
+        self.gpus
+    }
+
+    /// Opens the graph in `path` on a device. Blocks for as long as ONNX Runtime takes to read and optimize it.
     pub fn open(
         &self,
         path: &Path,
+        device: Device,
         weights: &SharedWeights,
         settings: &SessionSettings,
     ) -> Result<GraphSession, SessionError> {
         let session = self
-            .builder(weights, settings)
+            .builder(device, weights, settings)
             .and_then(|mut builder| builder.commit_from_file(path))
             .map_err(|error| SessionError::Refused(one_line(&error.to_string())))?;
         let run_options =
@@ -70,14 +84,17 @@ impl Runtime {
         GraphSession::new(session, run_options)
     }
 
-    fn builder(&self, weights: &SharedWeights, settings: &SessionSettings) -> ort::Result<SessionBuilder> {
+    fn builder(
+        &self,
+        device: Device,
+        weights: &SharedWeights,
+        settings: &SessionSettings,
+    ) -> ort::Result<SessionBuilder> {
         let mut builder = weights
             .lend(Session::builder(&self.environment)?)?
             .with_optimization_level(optimization_level(settings.optimization))?
             .with_memory_pattern(settings.memory_pattern)?
-            .with_execution_providers([ort::ep::CPU::default()
-                .with_arena_allocator(settings.memory_arena)
-                .build()])?;
+            .with_execution_providers(devices::providers(device, settings))?;
         if settings.has_own_threads() {
             // A pool that the configuration leaves open is as large as the one that all share, and it does not spin either.
             let threads = settings.intra_op_threads.unwrap_or(self.threads);

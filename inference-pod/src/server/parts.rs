@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::models::{Keeper, Loader, Registry};
 use crate::protocol::operations::Operations;
 use crate::protocol::{Accepted, Intake, ModelControl, Service, TraceSettings};
-use crate::runtime::{self, Runtime};
+use crate::runtime::{self, Gpus, Runtime};
 
 pub(super) struct Parts {
     pub(super) service: Arc<Service>,
@@ -27,7 +27,12 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
         .models
         .inference_threads
         .map_or_else(runtime::available_threads, usize::from);
-    let runtime = Runtime::start(&library, threads)?;
+    let gpus = if arguments.models.enable_gpu {
+        Gpus::visible()
+    } else {
+        Gpus::Off
+    };
+    let runtime = Runtime::start(&library, threads, gpus)?;
     let location = arguments
         .models
         .model_repository

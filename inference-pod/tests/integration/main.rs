@@ -12,6 +12,7 @@ mod batching;
 mod classification;
 mod compression;
 mod configuration;
+mod gpus;
 mod grpc;
 mod http;
 mod instances;

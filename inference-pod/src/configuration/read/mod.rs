@@ -1,5 +1,7 @@
 //! From the text of `config.pbtxt` to a checked `ModelConfig`.
 
+mod instances;
+mod optimization;
 mod parameters;
 mod scheduling;
 mod tensors;
@@ -8,7 +10,7 @@ mod warm_up;
 use super::checked::{Setting, check};
 use super::schema::MessageSchema;
 use super::text_format::{ConfigError, error_at, parse};
-use super::{DEFAULT_MODEL_FILE, GraphOptimization, ModelConfig, support};
+use super::{DEFAULT_MODEL_FILE, InstanceGroup, ModelConfig, support};
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
@@ -17,7 +19,6 @@ pub fn read(text: &str) -> Result<ModelConfig> {
     let settings = check(parse(text)?, MessageSchema::root())?;
     let mut config = ModelConfig {
         model_file: DEFAULT_MODEL_FILE.to_owned(),
-        instances: 0,
         warnings: support::judge(&settings)?,
         ..ModelConfig::default()
     };
@@ -30,17 +31,19 @@ pub fn read(text: &str) -> Result<ModelConfig> {
             "input" => config.inputs.push(tensors::tensor(setting)?),
             "output" => config.outputs.push(tensors::tensor(setting)?),
             "default_model_filename" => config.model_file = file_name(setting)?,
-            "instance_group" => scheduling::add_instances(setting, &mut config.instances)?,
+            "instance_group" => instances::add(setting, &mut config.instance_groups)?,
             "dynamic_batching" => config.dynamic_batching = Some(scheduling::dynamic_batching(setting)?),
             "version_policy" => config.version_policy = scheduling::version_policy(setting)?,
-            "optimization" => config.session.optimization = graph_optimization(setting)?,
+            "optimization" => optimization::read(setting, &mut config.session)?,
             "parameters" => parameters::read(setting, &mut config)?,
             "model_warmup" => config.warm_ups.push(warm_up::read(setting)?),
             // What is left says what an absent field says, or was warned of.
             _ => {}
         }
     }
-    config.instances = config.instances.max(1);
+    if config.instance_groups.is_empty() {
+        config.instance_groups.push(InstanceGroup::default());
+    }
     if config.session.inter_op_threads.is_some() && !config.session.parallel {
         let warning =
             "config.pbtxt: parameter \"inter_op_thread_count\" has no effect without \"execution_mode\" 1";
@@ -80,25 +83,6 @@ fn file_name(setting: &Setting) -> Result<String> {
 
 fn is_file_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(['/', '\\', '\0']) && name != ".." && name != "."
-}
-
-fn graph_optimization(setting: &Setting) -> Result<GraphOptimization> {
-    let graphs = setting
-        .inner()
-        .iter()
-        .filter(|inner| inner.schema.name == "graph");
-    let Some(level) = graphs.flat_map(Setting::inner).next() else {
-        return Ok(GraphOptimization::default());
-    };
-    let number: i32 = level.whole()?;
-    GraphOptimization::from_level(number).ok_or_else(|| {
-        error_at(
-            level.line,
-            format!(
-                "level {number} of graph is not known; it is -1 (basic), 0 (all), 1 (extended) or 2 (none)"
-            ),
-        )
-    })
 }
 
 #[cfg(test)]

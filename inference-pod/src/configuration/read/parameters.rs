@@ -6,15 +6,14 @@ use crate::configuration::{ModelConfig, SessionSettings};
 
 const MOST_THREADS: usize = 1024;
 
-/// Parameters of Triton's ONNX Runtime backend that need a GPU.
-const OF_GPUS: [&str; 7] = [
-    "arena_extend_strategy",
-    "cudnn_conv_algo_search",
-    "cudnn_conv_use_max_workspace",
-    "cudnn_conv1d_pad_to_nc1d",
-    "do_copy_in_default_stream",
-    "gpu_mem_limit",
-    "enable_cuda_graph",
+/// Parameters of Triton's ONNX Runtime backend that go to its CUDA provider, with the values that stand for a number.
+const OF_CUDA: [(&str, &[&str]); 6] = [
+    ("arena_extend_strategy", &["kNextPowerOfTwo", "kSameAsRequested"]),
+    ("cudnn_conv_algo_search", &["EXHAUSTIVE", "HEURISTIC", "DEFAULT"]),
+    ("cudnn_conv_use_max_workspace", &["0", "1"]),
+    ("cudnn_conv1d_pad_to_nc1d", &["0", "1"]),
+    ("do_copy_in_default_stream", &["0", "1"]),
+    ("enable_cuda_graph", &["0", "1"]),
 ];
 
 /// Takes an entry of `parameters` into the configuration.
@@ -25,12 +24,6 @@ pub(super) fn read(setting: &Setting, config: &mut ModelConfig) -> Result<()> {
         return Err(error_at(setting.line, "parameters lacks its key"));
     }
     config.parameters.insert(key.to_owned(), value.to_owned());
-    if OF_GPUS.contains(&key) {
-        config.warnings.push(format!(
-            "config.pbtxt line {}: parameter \"{key}\" has no effect here: models run on CPUs",
-            setting.line
-        ));
-    }
     apply(key, value, &mut config.session).map_err(|expected| {
         error_at(
             setting.line,
@@ -40,8 +33,13 @@ pub(super) fn read(setting: &Setting, config: &mut ModelConfig) -> Result<()> {
 }
 
 /// Sets what a parameter stands for, if it is one of ONNX Runtime's; an error is what it may be.
-fn apply(key: &str, value: &str, session: &mut SessionSettings) -> std::result::Result<(), &'static str> {
+fn apply(key: &str, value: &str, session: &mut SessionSettings) -> std::result::Result<(), String> {
+    if let Some((_, choices)) = OF_CUDA.into_iter().find(|(name, _)| *name == key) {
+        session.gpu.cuda.insert(key.to_owned(), choice(value, choices)?);
+        return Ok(());
+    }
     match key {
+        "gpu_mem_limit" => drop(session.gpu.cuda.insert(key.to_owned(), bytes(value)?)),
         "intra_op_thread_count" => session.intra_op_threads = threads(value)?,
         "inter_op_thread_count" => session.inter_op_threads = threads(value)?,
         "execution_mode" => session.parallel = switch(value, "0 (one after another) or 1 (in parallel)")?,
@@ -57,24 +55,24 @@ fn apply(key: &str, value: &str, session: &mut SessionSettings) -> std::result::
 }
 
 /// 0 leaves the number to the server.
-fn threads(value: &str) -> std::result::Result<Option<usize>, &'static str> {
+fn threads(value: &str) -> std::result::Result<Option<usize>, String> {
     match value.trim().parse() {
         Ok(0) => Ok(None),
         Ok(count) if count <= MOST_THREADS => Ok(Some(count)),
-        _ => Err("a number of threads from 0 to 1024"),
+        _ => Err("a number of threads from 0 to 1024".to_owned()),
     }
 }
 
-fn switch(value: &str, expected: &'static str) -> std::result::Result<bool, &'static str> {
+fn switch(value: &str, expected: &str) -> std::result::Result<bool, String> {
     match value.trim() {
         "0" | "false" => Ok(false),
         "1" | "true" => Ok(true),
-        _ => Err(expected),
+        _ => Err(expected.to_owned()),
     }
 }
 
-/// Of the arenas named, that of the CPU is the only one there is.
-fn shrinks(value: &str) -> std::result::Result<bool, &'static str> {
+/// Of the arenas named, only that of the CPU can be told to shrink.
+fn shrinks(value: &str) -> std::result::Result<bool, String> {
     let arenas: Vec<_> = value
         .split(';')
         .map(str::trim)
@@ -83,6 +81,23 @@ fn shrinks(value: &str) -> std::result::Result<bool, &'static str> {
     match arenas.as_slice() {
         [] => Ok(false),
         ["cpu:0" | "cpu"] => Ok(true),
-        _ => Err("\"cpu:0\", since models run on CPUs"),
+        _ => Err("\"cpu:0\": the CPU's arena alone is shrunk".to_owned()),
+    }
+}
+
+/// One of the choices, by its name or its number.
+fn choice(value: &str, choices: &[&str]) -> std::result::Result<String, String> {
+    let value = value.trim();
+    let by_number = value.parse::<usize>().ok().and_then(|number| choices.get(number));
+    let found = by_number.or_else(|| choices.iter().find(|choice| **choice == value));
+    found
+        .map(|choice| (*choice).to_owned())
+        .ok_or_else(|| format!("one of {}", choices.join(", ")))
+}
+
+fn bytes(value: &str) -> std::result::Result<String, String> {
+    match value.trim().parse::<u64>() {
+        Ok(count) if count > 0 => Ok(count.to_string()),
+        _ => Err("a number of bytes".to_owned()),
     }
 }

@@ -1,45 +1,10 @@
-//! Versions, sessions, batches and queues.
+//! Versions, batches and queues.
 
 use std::time::Duration;
 
 use super::{Result, error_at};
 use crate::configuration::checked::Setting;
 use crate::configuration::{DynamicBatching, QueuePolicy, TimeoutAction, VersionPolicy};
-
-const MOST_INSTANCES: u32 = 64;
-
-/// Adds the sessions of a group to those of the groups before it.
-pub(super) fn add_instances(setting: &Setting, instances: &mut u32) -> Result<()> {
-    let mut count: i64 = 1;
-    for inner in setting.inner() {
-        match inner.schema.name {
-            "count" => count = inner.whole()?,
-            "kind" if matches!(inner.text(), "KIND_GPU" | "KIND_MODEL") => {
-                return Err(error_at(
-                    inner.line,
-                    format!(
-                        "kind {} of instance_group is not supported; use KIND_CPU",
-                        inner.text()
-                    ),
-                ));
-            }
-            _ => {}
-        }
-    }
-    let total = i64::from(*instances) + count;
-    match u32::try_from(total) {
-        Ok(total) if count > 0 && total <= MOST_INSTANCES => *instances = total,
-        _ => {
-            return Err(error_at(
-                setting.line,
-                format!(
-                    "instance_group count {count} is not between 1 and {MOST_INSTANCES}, other groups counted in"
-                ),
-            ));
-        }
-    }
-    Ok(())
-}
 
 pub(super) fn dynamic_batching(setting: &Setting) -> Result<DynamicBatching> {
     let mut batching = DynamicBatching::default();

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::bad_texts::BAD;
 use super::*;
-use crate::configuration::{QueuePolicy, SessionSettings, TimeoutAction, VersionPolicy, WarmUpData};
+use crate::configuration::{
+    GpuSettings, GraphOptimization, QueuePolicy, SessionSettings, TimeoutAction, VersionPolicy, WarmUpData,
+};
 use crate::tensor::DataType;
 
 #[test]
@@ -24,7 +26,7 @@ fn a_configuration_of_triton_is_read() {
     )
     .unwrap();
     assert_eq!(
-        (config.max_batch_size, config.instances, config.max_queue_size()),
+        (config.max_batch_size, config.instances(), config.max_queue_size()),
         (8, 2, 16)
     );
     assert_eq!(config.outputs[0].reshape, Some(vec![]));
@@ -46,7 +48,7 @@ fn every_way_to_write_triton_s_settings_is_read() {
         input < name: "features" data_type: 11 dims: 30 dims: [ -1 ], format: FORMAT_NONE optional: false >
         output: [ { name: "label", data_type: TYPE_INT64, dims: [ 1 ] }, { name: "x" data_type: TYPE_STRING } ]
         instance_group [ { count: 2 kind: 2 }, { kind: KIND_AUTO } ]
-        optimization: { graph: { level: -1 } cuda { graphs: true } }
+        optimization: { graph: { level: -1 } cuda { graphs: true } priority: PRIORITY_MAX }
         response_cache { enable: false }
         model_transaction_policy { decoupled: false }
         parameters: { key: "intra_op_thread_count" value: { string_value: "3" } }
@@ -66,7 +68,7 @@ fn every_way_to_write_triton_s_settings_is_read() {
         (config.inputs[0].datatype, &config.inputs[0].dims[..]),
         (DataType::Fp32, &[30, -1][..])
     );
-    assert_eq!((config.outputs.len(), config.instances), (2, 3));
+    assert_eq!((config.outputs.len(), config.instances()), (2, 3));
     assert_eq!(
         config.session,
         SessionSettings {
@@ -75,6 +77,11 @@ fn every_way_to_write_triton_s_settings_is_read() {
             memory_arena: false,
             shrink_arena: true,
             optimization: GraphOptimization::Basic,
+            gpu: GpuSettings {
+                cuda: [("gpu_mem_limit".to_owned(), "1".to_owned())].into(),
+                graphs: true,
+                tensorrt: None,
+            },
             ..SessionSettings::default()
         }
     );
@@ -93,8 +100,7 @@ fn every_way_to_write_triton_s_settings_is_read() {
     assert_eq!(
         config.warnings,
         [
-            "config.pbtxt line 7: cuda of optimization has no effect here: models run on CPUs",
-            "config.pbtxt line 14: parameter \"gpu_mem_limit\" has no effect here: models run on CPUs",
+            "config.pbtxt line 7: priority of optimization has no effect here: all models share the threads alike"
         ]
     );
 }

@@ -3,7 +3,7 @@
 use super::PLATFORM;
 use super::proto::model_metadata_response::TensorMetadata;
 use super::proto::repository_index_response::ModelIndex;
-use super::proto::{self, model_config, model_instance_group, model_version_policy};
+use super::proto::{self, model_config, model_version_policy};
 use crate::configuration::{DynamicBatching, ModelConfig, TensorConfig, VersionPolicy};
 use crate::models::{ModelVersion, VersionStatus};
 use crate::protocol::repository::Index;
@@ -66,12 +66,7 @@ pub(super) fn config(config: &ModelConfig) -> proto::ModelConfig {
         max_batch_size: i32::try_from(config.max_batch_size).unwrap_or(i32::MAX),
         input: config.inputs.iter().map(input).collect(),
         output: config.outputs.iter().map(output).collect(),
-        instance_group: vec![proto::ModelInstanceGroup {
-            name: config.name.clone(),
-            count: i32::try_from(config.instances).unwrap_or(i32::MAX),
-            kind: model_instance_group::Kind::Cpu.into(),
-            ..Default::default()
-        }],
+        instance_group: super::describe_config::instance_groups(config),
         default_model_filename: config.model_file.clone(),
         parameters: config.parameters.iter().map(parameter).collect(),
         scheduling_choice: config

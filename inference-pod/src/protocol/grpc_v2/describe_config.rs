@@ -1,13 +1,15 @@
 //! Queue policies, optimization and warm-up of a configuration as messages.
 
 use super::describe::data_type;
-use super::proto::model_optimization_policy::Graph;
+use super::proto::model_instance_group::Kind;
+use super::proto::model_optimization_policy::execution_accelerators::Accelerator;
+use super::proto::model_optimization_policy::{Cuda, ExecutionAccelerators, Graph};
 use super::proto::model_queue_policy::TimeoutAction as Action;
 use super::proto::model_warmup::{Input, input::InputDataType};
-use super::proto::{ModelOptimizationPolicy, ModelQueuePolicy, ModelWarmup};
+use super::proto::{ModelInstanceGroup, ModelOptimizationPolicy, ModelQueuePolicy, ModelWarmup};
 use crate::configuration::{
-    GraphOptimization, ModelConfig, QueuePolicy, SessionSettings, TimeoutAction, WarmUp, WarmUpData,
-    WarmUpInput,
+    GraphOptimization, InstanceGroup, InstanceKind, ModelConfig, QueuePolicy, SessionSettings, TimeoutAction,
+    WarmUp, WarmUpData, WarmUpInput,
 };
 
 /// With the bound that really holds where the configuration has none.
@@ -24,14 +26,56 @@ pub(super) fn queue_policy(config: &ModelConfig, policy: &QueuePolicy) -> ModelQ
     }
 }
 
-/// Nothing where the graph is optimized as it is by default.
+/// Named as Triton names groups without a name.
+pub(super) fn instance_groups(config: &ModelConfig) -> Vec<ModelInstanceGroup> {
+    let describe = |(index, group): (usize, &InstanceGroup)| {
+        let kind = match group.kind {
+            InstanceKind::Auto => Kind::Auto,
+            InstanceKind::Cpu => Kind::Cpu,
+            InstanceKind::Gpu => Kind::Gpu,
+        };
+        ModelInstanceGroup {
+            name: format!("{}_{index}", config.name),
+            kind: kind.into(),
+            count: i32::try_from(group.count).unwrap_or(i32::MAX),
+            gpus: group
+                .gpus
+                .iter()
+                .filter_map(|gpu| i32::try_from(*gpu).ok())
+                .collect(),
+            ..Default::default()
+        }
+    };
+    config.instance_groups.iter().enumerate().map(describe).collect()
+}
+
+/// Nothing where it says what an absent field says.
 pub(super) fn optimization(session: &SessionSettings) -> Option<ModelOptimizationPolicy> {
-    (session.optimization != GraphOptimization::default()).then(|| ModelOptimizationPolicy {
-        graph: Some(Graph {
-            level: session.optimization.level(),
-        }),
+    let graph = (session.optimization != GraphOptimization::default()).then(|| Graph {
+        level: session.optimization.level(),
+    });
+    let cuda = session.gpu.graphs.then(|| Cuda {
+        graphs: true,
         ..Default::default()
-    })
+    });
+    let execution_accelerators = session
+        .gpu
+        .tensorrt
+        .as_ref()
+        .map(|options| ExecutionAccelerators {
+            gpu_execution_accelerator: vec![Accelerator {
+                name: "tensorrt".to_owned(),
+                parameters: options.clone().into_iter().collect(),
+            }],
+            ..Default::default()
+        });
+    let described = ModelOptimizationPolicy {
+        graph,
+        cuda,
+        execution_accelerators,
+        ..Default::default()
+    };
+    (described != ModelOptimizationPolicy::default()).then_some(described)
 }
 
 pub(super) fn warm_ups(samples: &[WarmUp]) -> Vec<ModelWarmup> {

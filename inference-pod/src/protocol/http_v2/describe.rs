@@ -73,7 +73,7 @@ pub(super) fn config(config: &ModelConfig) -> Value {
         "max_batch_size": config.max_batch_size,
         "input": config.inputs.iter().map(tensor).collect::<Vec<_>>(),
         "output": config.outputs.iter().map(tensor).collect::<Vec<_>>(),
-        "instance_group": [{"name": config.name, "kind": "KIND_CPU", "count": config.instances}],
+        "instance_group": super::describe_config::instance_groups(config),
         "default_model_filename": config.model_file,
         "parameters": parameters,
     });

@@ -19,10 +19,33 @@ pub(super) fn queue_policy(config: &ModelConfig, policy: &QueuePolicy) -> Value 
     })
 }
 
+/// Named as Triton names groups without a name.
+pub(super) fn instance_groups(config: &ModelConfig) -> Value {
+    let groups = config.instance_groups.iter().enumerate();
+    groups
+        .map(|(index, group)| {
+            json!({
+                "name": format!("{}_{index}", config.name),
+                "kind": group.kind.name(),
+                "count": group.count,
+                "gpus": group.gpus,
+            })
+        })
+        .collect()
+}
+
 /// Fields that are there only where the configuration says more than the default.
 pub(super) fn add_session_and_warm_ups(value: &mut Value, config: &ModelConfig) {
-    if config.session.optimization != GraphOptimization::default() {
-        value["optimization"] = json!({"graph": {"level": config.session.optimization.level()}});
+    let session = &config.session;
+    if session.optimization != GraphOptimization::default() {
+        value["optimization"]["graph"] = json!({"level": session.optimization.level()});
+    }
+    if session.gpu.graphs {
+        value["optimization"]["cuda"] = json!({"graphs": true});
+    }
+    if let Some(options) = &session.gpu.tensorrt {
+        value["optimization"]["execution_accelerators"] =
+            json!({"gpu_execution_accelerator": [{"name": "tensorrt", "parameters": options}]});
     }
     if !config.warm_ups.is_empty() {
         value["model_warmup"] = config.warm_ups.iter().map(warm_up).collect();

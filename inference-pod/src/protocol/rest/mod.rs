@@ -149,7 +149,7 @@ async fn run(
     requests: Vec<InferenceRequest>,
     memory: &Arc<Reservation>,
 ) -> Result<Vec<InferenceResponse>> {
-    let at_once = (2 * model.config.instances as usize).clamp(1, model.config.max_queue_size());
+    let at_once = (2 * model.config.instances()).clamp(1, model.config.max_queue_size());
     stream::iter(requests)
         .map(|request| model.infer(request, memory))
         .buffered(at_once)
