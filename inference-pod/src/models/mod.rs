@@ -1,11 +1,13 @@
 //! Models: loading versions, keeping those that are wanted, finding the one that a request names.
 
+mod ensemble;
 mod explicit;
 mod holdings;
 mod keeper;
 mod labels;
 mod loader;
 mod registry;
+mod response_cache;
 mod scan;
 pub mod serving_plan;
 mod unload;
@@ -17,4 +19,5 @@ pub use explicit::Override;
 pub use keeper::{Keeper, PlanState, PlanStatus};
 pub use loader::{LoadError, Loader};
 pub use registry::{Registry, State, VersionStatus};
+pub use response_cache::ResponseCache;
 pub use version::{ModelVersion, PLATFORM};

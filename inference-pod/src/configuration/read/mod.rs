@@ -1,5 +1,6 @@
 //! From the text of `config.pbtxt` to a checked `ModelConfig`.
 
+mod ensemble;
 mod parameters;
 mod scheduling;
 mod tensors;
@@ -25,7 +26,7 @@ pub fn read(text: &str) -> Result<ModelConfig> {
         match setting.schema.name {
             "name" => setting.text().clone_into(&mut config.name),
             "backend" => only(setting, "onnxruntime")?,
-            "platform" => only(setting, "onnxruntime_onnx")?,
+            "platform" => platform(setting)?,
             "max_batch_size" => config.max_batch_size = setting.whole()?,
             "input" => config.inputs.push(tensors::tensor(setting)?),
             "output" => config.outputs.push(tensors::tensor(setting)?),
@@ -34,12 +35,15 @@ pub fn read(text: &str) -> Result<ModelConfig> {
             "dynamic_batching" => config.dynamic_batching = Some(scheduling::dynamic_batching(setting)?),
             "version_policy" => config.version_policy = scheduling::version_policy(setting)?,
             "optimization" => config.session.optimization = graph_optimization(setting)?,
+            "ensemble_scheduling" => config.ensemble = Some(ensemble::read(setting)?),
+            "response_cache" => config.response_cache = setting.inner().iter().any(Setting::flag),
             "parameters" => parameters::read(setting, &mut config)?,
             "model_warmup" => config.warm_ups.push(warm_up::read(setting)?),
             // What is left says what an absent field says, or was warned of.
             _ => {}
         }
     }
+    ensemble::check(&settings)?;
     config.instances = config.instances.max(1);
     if config.session.inter_op_threads.is_some() && !config.session.parallel {
         let warning =
@@ -47,6 +51,17 @@ pub fn read(text: &str) -> Result<ModelConfig> {
         config.warnings.push(warning.to_owned());
     }
     Ok(config)
+}
+
+fn platform(setting: &Setting) -> Result<()> {
+    let (text, ensemble) = (setting.text(), ensemble::PLATFORM);
+    if matches!(text, "" | "onnxruntime_onnx") || text == ensemble {
+        return Ok(());
+    }
+    Err(error_at(
+        setting.line,
+        format!("platform \"{text}\" is not supported, only \"onnxruntime_onnx\" and \"{ensemble}\" are"),
+    ))
 }
 
 /// A string that has one value besides the empty one.

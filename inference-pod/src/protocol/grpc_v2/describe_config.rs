@@ -1,13 +1,15 @@
 //! Queue policies, optimization and warm-up of a configuration as messages.
 
 use super::describe::data_type;
+use super::proto::model_config::SchedulingChoice;
+use super::proto::model_ensembling::Step;
 use super::proto::model_optimization_policy::Graph;
 use super::proto::model_queue_policy::TimeoutAction as Action;
 use super::proto::model_warmup::{Input, input::InputDataType};
-use super::proto::{ModelOptimizationPolicy, ModelQueuePolicy, ModelWarmup};
+use super::proto::{ModelEnsembling, ModelOptimizationPolicy, ModelQueuePolicy, ModelWarmup};
 use crate::configuration::{
-    GraphOptimization, ModelConfig, QueuePolicy, SessionSettings, TimeoutAction, WarmUp, WarmUpData,
-    WarmUpInput,
+    EnsembleStep, GraphOptimization, ModelConfig, QueuePolicy, SessionSettings, TimeoutAction, WarmUp,
+    WarmUpData, WarmUpInput,
 };
 
 /// With the bound that really holds where the configuration has none.
@@ -32,6 +34,24 @@ pub(super) fn optimization(session: &SessionSettings) -> Option<ModelOptimizatio
         }),
         ..Default::default()
     })
+}
+
+/// The steps of an ensemble.
+pub(super) fn ensemble(config: &ModelConfig) -> Option<SchedulingChoice> {
+    let scheduling = config.ensemble.as_ref()?;
+    let step = |step: &EnsembleStep| Step {
+        model_name: step.model.clone(),
+        model_version: step
+            .version
+            .map_or(-1, |version| i64::try_from(version).unwrap_or(i64::MAX)),
+        input_map: step.inputs.clone().into_iter().collect(),
+        output_map: step.outputs.clone().into_iter().collect(),
+        model_namespace: String::new(),
+    };
+    Some(SchedulingChoice::EnsembleScheduling(ModelEnsembling {
+        step: scheduling.steps.iter().map(step).collect(),
+        max_inflight_requests: scheduling.max_inflight_requests,
+    }))
 }
 
 pub(super) fn warm_ups(samples: &[WarmUp]) -> Vec<ModelWarmup> {

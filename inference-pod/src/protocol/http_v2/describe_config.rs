@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::configuration::{
-    GraphOptimization, ModelConfig, QueuePolicy, TimeoutAction, WarmUp, WarmUpData, datatype_name,
+    EnsembleStep, GraphOptimization, ModelConfig, QueuePolicy, TimeoutAction, WarmUp, WarmUpData,
+    datatype_name,
 };
 
 /// With the bound that really holds where the configuration has none.
@@ -24,9 +25,28 @@ pub(super) fn add_session_and_warm_ups(value: &mut Value, config: &ModelConfig) 
     if config.session.optimization != GraphOptimization::default() {
         value["optimization"] = json!({"graph": {"level": config.session.optimization.level()}});
     }
+    if config.response_cache {
+        value["response_cache"] = json!({"enable": true});
+    }
+    if let Some(ensemble) = &config.ensemble {
+        value["ensemble_scheduling"] = json!({
+            "max_inflight_requests": ensemble.max_inflight_requests,
+            "step": ensemble.steps.iter().map(step).collect::<Vec<_>>(),
+        });
+    }
     if !config.warm_ups.is_empty() {
         value["model_warmup"] = config.warm_ups.iter().map(warm_up).collect();
     }
+}
+
+fn step(step: &EnsembleStep) -> Value {
+    json!({
+        "model_name": step.model,
+        "model_version": step.version.map_or(-1, |version| i64::try_from(version).unwrap_or(i64::MAX)),
+        "input_map": step.inputs,
+        "output_map": step.outputs,
+        "model_namespace": "",
+    })
 }
 
 fn warm_up(sample: &WarmUp) -> Value {
