@@ -300,6 +300,19 @@ input { name: "IN" data_type: TYPE_FP32 dims: 4 } output { name: "OUT" data_type
     }
 
     #[test]
+    fn an_ensemble_s_own_cache_is_warned_of() {
+        let text = format!("{FRAME}ensemble_scheduling {{ {} }}", step("a", "IN", "OUT"));
+        let config = read(&(text + "response_cache { enable: true }")).unwrap();
+        assert!(!config.response_cache);
+        assert_eq!(
+            config.warnings,
+            [
+                "config.pbtxt line 4: response_cache has no effect here: enable it for the models of the ensemble's steps"
+            ]
+        );
+    }
+
+    #[test]
     fn an_ensemble_states_its_tensors() {
         let text = format!(
             "platform: \"ensemble\" output {{ name: \"OUT\" data_type: TYPE_FP32 dims: 3 }} ensemble_scheduling {{ {} }}",

@@ -1,5 +1,6 @@
 //! Triton's counters of the response cache, which only models that use it have.
 
+use prometheus_client::collector::Collector;
 use prometheus_client::registry::Registry;
 
 use super::{Counters, Metrics, ModelLabels, TritonCounter};
@@ -48,6 +49,11 @@ pub(crate) struct CacheMetrics {
 }
 
 impl Metrics {
+    /// Shows what a cache counts for itself.
+    pub fn watch(&mut self, collector: Box<dyn Collector>) {
+        self.registry.register_collector(collector);
+    }
+
     /// Handles for one model version whose answers are kept.
     pub(crate) fn of_cache(&self, model: &str, version: u64) -> CacheMetrics {
         let labels = ModelLabels {

@@ -36,12 +36,13 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
     let repository = Repository::open(location).context("--model-repository")?;
     let registry = Arc::new(Registry::default());
     let lifecycle = Arc::new(Lifecycle::default());
-    let metrics = Arc::new(Metrics::default());
     let response_cache = arguments.cache.size()?.map(ResponseCache::new);
-    tracing::info!(
-        bytes = response_cache.as_ref().map(|cache| cache.limit()),
-        "response cache"
-    );
+    let mut metrics = Metrics::default();
+    if let Some(cache) = &response_cache {
+        tracing::info!(bytes = cache.limit(), "memory for kept answers");
+        metrics.watch(cache.collector());
+    }
+    let metrics = Arc::new(metrics);
     let loader = Loader {
         repository,
         cache: arguments.models.model_cache.clone(),

@@ -397,12 +397,12 @@ async fn ensembles_that_do_not_fit_their_models_are_refused_with_what_to_do() {
     for (config, part) in [
         (
             ensemble(4, &step("absent", "IN", "OUT")),
-            "config.pbtxt line 6: ensemble e contains models that are not available: absent; an ensemble needs the models of \
+            "config.pbtxt line 6: ensemble e contains models that are not available or ambiguous: absent; an ensemble needs the models of \
              its steps served beside it",
         ),
         (
             ensemble(4, &one.replace("-1", "7")),
-            "ensemble e contains models that are not available: dense_1 version 7",
+            "ensemble e contains models that are not available or ambiguous: dense_1 version 7",
         ),
         (
             ensemble(4, &step("dense_2", "IN", "OUT")),
@@ -491,7 +491,7 @@ async fn an_ensemble_is_loaded_with_its_models_and_tells_when_one_of_them_went_a
     let (now, reason) = state(&server, "chain").await;
     assert!(
         now == "UNAVAILABLE"
-            && reason.contains("ensemble chain contains models that are not available: dense_1"),
+            && reason.contains("ensemble chain contains models that are not available or ambiguous: dense_1"),
         "{now} {reason}"
     );
     assert_eq!(call(&server, "dense_1/load", &json!({})).await.0, 200);
@@ -573,7 +573,7 @@ async fn a_serving_plan_names_the_models_of_an_ensemble() {
     let message = server.plan().await["message"].to_string();
     assert!(
         message.contains("model chain cannot be served")
-            && message.contains("ensemble chain contains models that are not available: fixed"),
+            && message.contains("ensemble chain contains models that are not available or ambiguous: fixed"),
         "{message}"
     );
     assert!(!server.is_ready().await);

@@ -154,6 +154,21 @@ async fn hits_and_misses_are_metrics_of_the_models_that_use_the_cache() {
         !metrics.contains(r#"nv_cache_num_hits_per_model{model="dense_2""#),
         "{metrics}"
     );
+    for line in [
+        "# TYPE nv_cache_num_hits gauge",
+        "nv_cache_num_entries 1",
+        "nv_cache_num_lookups 3",
+        "nv_cache_num_hits 2",
+        "nv_cache_num_misses 1",
+        "nv_cache_num_evictions 0",
+    ] {
+        assert!(
+            metrics.lines().any(|found| found.trim_end_matches(".0") == line),
+            "{line}\n{metrics}"
+        );
+    }
+    let taken = server.metric("nv_cache_util ").await;
+    assert!(taken > 0.0 && taken < 0.001, "{taken}");
 }
 
 #[tokio::test]
@@ -216,6 +231,12 @@ async fn a_model_is_warned_of_where_the_server_keeps_nothing() {
         assert_eq!(server.infer("dense_1", &row([0.0; 4])).await.0, 200);
     }
     assert_eq!(counts(&server, "dense_1").await, [0, 0, 2, 2]);
+    let metrics = client()
+        .get(format!("{}/metrics", server.metrics))
+        .send()
+        .await
+        .unwrap();
+    assert!(!metrics.text().await.unwrap().contains("nv_cache_util"));
     let log = server.log();
     assert!(
         log.contains("response_cache has no effect: this server keeps no answers; start it with --cache-config=local,size=BYTES"),

@@ -35,7 +35,6 @@ pub(super) const BAD: &[(&str, &str)] = &[
     ("\nensemble_scheduling { }", "2: ensemble_scheduling cannot be set for a model whose platform is not ensemble; add platform: \"ensemble\""),
     ("platform: \"ensemble\"", "1: platform \"ensemble\" needs ensemble_scheduling with the steps of the ensemble"),
     ("platform: \"ensemble\" ensemble_scheduling { }\ninstance_group { count: 1 }", "2: instance_group should not be specified for an ensemble; set it for the models of its steps"),
-    ("platform: \"ensemble\" ensemble_scheduling { }\nresponse_cache { enable: true }", "2: response_cache should not be specified for an ensemble; enable it for the models of its steps"),
     ("platform: \"ensemble\" ensemble_scheduling { }\noptimization { graph { level: 1 } }", "2: optimization should not be specified for an ensemble; set it for the models of its steps"),
     ("platform: \"ensemble\" ensemble_scheduling { } dynamic_batching { }", "1: dynamic_batching excludes ensemble_scheduling of line 1: only one of scheduling_choice may be set"),
     ("batch_input { kind: BATCH_ELEMENT_COUNT }", "1: batch_input is not supported; ragged batches are not supported; pad the inputs"),

@@ -2,18 +2,17 @@
 
 use super::{Result, error_at};
 use crate::configuration::checked::{Setting, Settings};
-use crate::configuration::{EnsembleScheduling, EnsembleStep};
+use crate::configuration::{EnsembleScheduling, EnsembleStep, ModelConfig};
 
 pub(super) use crate::configuration::ENSEMBLE_PLATFORM as PLATFORM;
 
 /// Fields that say how a graph is run, each with what to do instead.
-const OF_GRAPHS: [(&str, &str); 6] = [
+const OF_GRAPHS: [(&str, &str); 5] = [
     ("instance_group", "set it for the models of its steps"),
     ("optimization", "set it for the models of its steps"),
     ("model_warmup", "set it for the models of its steps"),
     ("backend", "an ensemble runs nothing itself"),
     ("default_model_filename", "an ensemble has no graph"),
-    ("response_cache", "enable it for the models of its steps"),
 ];
 
 pub(super) fn read(setting: &Setting) -> Result<EnsembleScheduling> {
@@ -91,7 +90,7 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
         )),
         (Some(_), _) => OF_GRAPHS
             .iter()
-            .find_map(|(name, remedy)| Some((find(name).filter(|setting| !is_empty(setting))?, remedy)))
+            .find_map(|(name, remedy)| Some((find(name).filter(|setting| !setting.is_default())?, remedy)))
             .map_or(Ok(()), |(setting, remedy)| {
                 Err(error_at(
                     setting.line,
@@ -105,8 +104,18 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
     }
 }
 
-/// Whether it says what an absent field says, so that a configuration can be given back as the server tells it.
-fn is_empty(setting: &Setting) -> bool {
-    setting.is_default()
-        || (setting.schema.name == "response_cache" && setting.inner().iter().all(Setting::is_default))
+/// As in Triton, an ensemble's own answers are not kept, those of its models are.
+pub(super) fn drop_cache(settings: &Settings, config: &mut ModelConfig) {
+    let cache = settings
+        .settings
+        .iter()
+        .find(|setting| setting.schema.name == "response_cache");
+    let (Some(cache), true, Some(_)) = (cache, config.response_cache, &config.ensemble) else {
+        return;
+    };
+    config.response_cache = false;
+    config.warnings.push(format!(
+        "config.pbtxt line {}: response_cache has no effect here: enable it for the models of the ensemble's steps",
+        cache.line
+    ));
 }

@@ -44,6 +44,7 @@ pub fn read(text: &str) -> Result<ModelConfig> {
         }
     }
     ensemble::check(&settings)?;
+    ensemble::drop_cache(&settings, &mut config);
     config.instances = config.instances.max(1);
     if config.session.inter_op_threads.is_some() && !config.session.parallel {
         let warning =

@@ -62,7 +62,7 @@ fn check_present(name: &str, scheduling: &EnsembleScheduling, registry: &Registr
     Err(ConfigError {
         line: first.line,
         message: format!(
-            "ensemble {name} contains models that are not available: {}; an ensemble needs the models of its steps served \
+            "ensemble {name} contains models that are not available or ambiguous: {}; an ensemble needs the models of its steps served \
              beside it",
             names.join(", ")
         ),

@@ -1,6 +1,7 @@
 //! The response cache: answers that are kept for requests that ask the same again, all models' together within so many bytes;
 //! what was asked for longest ago goes first.
 
+mod collector;
 mod key;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +18,7 @@ use crate::runtime::OutputTensor;
 use crate::scheduler::{JobRequest, Scheduler};
 use crate::statistics::Statistics;
 use crate::tensor::TensorData;
+use collector::Totals;
 use key::Key;
 
 /// What an answer takes besides its elements: its key, its place, its vectors.
@@ -33,6 +35,7 @@ pub struct ResponseCache {
 struct State {
     answers: LruCache<Key, Kept>,
     bytes: usize,
+    totals: Totals,
 }
 
 struct Kept {
@@ -49,6 +52,7 @@ impl ResponseCache {
             state: Mutex::new(State {
                 answers: LruCache::unbounded(),
                 bytes: 0,
+                totals: Totals::default(),
             }),
         })
     }
@@ -58,11 +62,20 @@ impl ResponseCache {
         self.limit
     }
 
-    fn get(&self, key: &Key) -> Option<Vec<OutputTensor>> {
-        self.lock().answers.get(key).map(|kept| kept.outputs.clone())
+    /// The answer that is kept; the lookup began, with its hash, at `start`.
+    fn get(&self, key: &Key, start: Instant) -> Option<Vec<OutputTensor>> {
+        let mut state = self.lock();
+        let found = state.answers.get(key).map(|kept| kept.outputs.clone());
+        match &found {
+            Some(_) => state.totals.hits += 1,
+            None => state.totals.misses += 1,
+        }
+        state.totals.lookup_microseconds += microseconds(start.elapsed());
+        found
     }
 
     fn keep(&self, key: Key, outputs: &[OutputTensor]) {
+        let start = Instant::now();
         let bytes = size(outputs);
         if bytes > self.limit {
             return;
@@ -78,7 +91,9 @@ impl ResponseCache {
                 break;
             };
             state.bytes -= oldest.bytes;
+            state.totals.evictions += 1;
         }
+        state.totals.insertion_microseconds += microseconds(start.elapsed());
     }
 
     /// Drops what was kept for a version.
@@ -170,7 +185,7 @@ impl VersionCache {
         let start = Instant::now();
         let received = job.received;
         let key = key::of(self.serial, &job).await?;
-        if let Some(outputs) = self.cache.get(&key) {
+        if let Some(outputs) = self.cache.get(&key, start) {
             let lookup = start.elapsed();
             self.metrics.hits.add(1);
             self.metrics.hit_duration_us.add(microseconds(lookup));
@@ -207,6 +222,10 @@ mod tests {
         }]
     }
 
+    fn get(cache: &ResponseCache, key: &Key) -> Option<Vec<OutputTensor>> {
+        cache.get(key, Instant::now())
+    }
+
     fn key(serial: u64, number: u8) -> Key {
         Key {
             serial,
@@ -220,21 +239,23 @@ mod tests {
         for number in 1..=3 {
             cache.keep(key(0, number), &answer(1000));
         }
-        assert!(cache.get(&key(0, 1)).is_some());
+        assert!(get(&cache, &key(0, 1)).is_some());
         cache.keep(key(0, 4), &answer(1000));
         let there: Vec<_> = (1..=4)
-            .filter(|number| cache.get(&key(0, *number)).is_some())
+            .filter(|number| get(&cache, &key(0, *number)).is_some())
             .collect();
         assert_eq!(there, [1, 3, 4]);
         cache.keep(key(0, 5), &answer(2500));
         assert!(cache.lock().bytes <= cache.limit());
-        assert!(cache.get(&key(0, 5)).is_some() && cache.get(&key(0, 1)).is_none());
+        assert!(get(&cache, &key(0, 5)).is_some() && get(&cache, &key(0, 1)).is_none());
         cache.keep(key(0, 6), &answer(4000));
         assert!(
-            cache.get(&key(0, 6)).is_none(),
+            get(&cache, &key(0, 6)).is_none(),
             "it is larger than all of the cache"
         );
-        assert!(cache.get(&key(0, 5)).is_some(), "and drives nothing out");
+        assert!(get(&cache, &key(0, 5)).is_some(), "and drives nothing out");
+        let totals = cache.lock().totals;
+        assert_eq!((totals.hits, totals.misses, totals.evictions), (6, 3, 4));
     }
 
     #[test]
@@ -248,7 +269,7 @@ mod tests {
             data: TensorData::Strings(vec![Bytes::from_static(b"ab"), Bytes::new()]),
         }];
         cache.keep(key(1, 2), &strings);
-        assert_eq!(cache.get(&key(1, 2)), Some(strings.clone()));
+        assert_eq!(get(&cache, &key(1, 2)), Some(strings.clone()));
         assert_eq!(
             cache.lock().bytes,
             size(&answer(100)) + size(&answer(50)) + size(&strings)
@@ -256,7 +277,7 @@ mod tests {
         assert!(size(&strings) >= ENTRY_BYTES + 2 + 2 * STRING_BYTES);
         cache.forget(1);
         assert_eq!(cache.lock().bytes, size(&answer(100)));
-        assert!(cache.get(&key(0, 1)).is_some() && cache.get(&key(1, 1)).is_none());
+        assert!(get(&cache, &key(0, 1)).is_some() && get(&cache, &key(1, 1)).is_none());
     }
 
     #[test]
