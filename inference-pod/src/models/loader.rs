@@ -11,7 +11,7 @@ use aiops_model_repository::{Digest, LocalVersion, Location, Repository, Reposit
 use super::labels;
 use super::registry::Registry;
 use super::response_cache::{ResponseCache, VersionCache};
-use super::version::{Answering, Graph, ModelVersion, Parts};
+use super::version::{Answering, Graph, ModelVersion, Parts, Sessions};
 use super::warm_up;
 use crate::configuration::{self, ConfigError, ModelConfig, TimeoutAction};
 use crate::metrics::Metrics;
@@ -170,7 +170,13 @@ impl Loader {
                 outputs: session.outputs().to_vec(),
             })
             .expect("instance counts below 1 are refused when the configuration is read");
-        let cache = VersionCache::open(self.response_cache.as_ref(), &config, version, &self.metrics);
+        let cache = VersionCache::open(
+            self.response_cache.as_ref(),
+            &config,
+            version,
+            &self.metrics,
+            &statistics,
+        );
         let scheduler = Scheduler::start(
             &format!("{name}/{version}"),
             sessions,
@@ -203,7 +209,7 @@ impl Loader {
             folder,
             statistics,
             graph,
-            answering: Answering::Sessions(scheduler, cache),
+            answering: Answering::Sessions(Sessions { scheduler, cache }),
         }))
     }
 

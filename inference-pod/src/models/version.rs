@@ -45,10 +45,25 @@ pub struct ModelVersion {
 
 /// Who answers for a version.
 pub(super) enum Answering {
-    /// Sessions of its graph, with a queue before them and, where it is asked for, a cache before that.
-    Sessions(Scheduler, Option<VersionCache>),
+    /// Sessions of its graph.
+    Sessions(Sessions),
     /// The models of its steps.
     Ensemble(Ensemble),
+}
+
+/// Sessions with a queue before them and, where it is asked for, a cache before that.
+pub(super) struct Sessions {
+    pub(super) scheduler: Scheduler,
+    pub(super) cache: Option<VersionCache>,
+}
+
+impl Sessions {
+    async fn run(&self, job: JobRequest) -> Result<Vec<OutputTensor>> {
+        match &self.cache {
+            None => self.scheduler.run(job).await,
+            Some(cache) => cache.run(&self.scheduler, job).await,
+        }
+    }
 }
 
 /// Inputs and outputs in the graph's own order.
@@ -111,8 +126,8 @@ impl ModelVersion {
             self.statistics
                 .record_failure(FailureReason::Other, received.elapsed());
         })?;
-        let (scheduler, cache) = match &self.answering {
-            Answering::Sessions(scheduler, cache) => (scheduler, cache),
+        let sessions = match &self.answering {
+            Answering::Sessions(sessions) => sessions,
             Answering::Ensemble(ensemble) => {
                 let model = self;
                 return ensemble
@@ -136,17 +151,15 @@ impl ModelVersion {
             batching.queue.timeout(request.timeout)
         });
         let deadline = timeout.and_then(|timeout| received.checked_add(timeout));
-        let job = JobRequest {
-            inputs,
-            rows,
-            received,
-            deadline,
-            memory: Arc::clone(memory),
-        };
-        let answered = match cache {
-            None => scheduler.run(job).await?,
-            Some(cache) => cache.run(scheduler, job, &self.statistics).await?,
-        };
+        let answered = sessions
+            .run(JobRequest {
+                inputs,
+                rows,
+                received,
+                deadline,
+                memory: Arc::clone(memory),
+            })
+            .await?;
         let outputs = outputs
             .into_iter()
             .map(|index| self.output(index, &answered))
@@ -188,7 +201,7 @@ impl ModelVersion {
     /// A future that is done when the version's threads have ended and its memory is free.
     pub(super) fn unloaded(&mut self) -> impl Future<Output = ()> + Send + use<> {
         let finished = match &mut self.answering {
-            Answering::Sessions(scheduler, _) => Some(scheduler.finished()),
+            Answering::Sessions(sessions) => Some(sessions.scheduler.finished()),
             Answering::Ensemble(_) => None,
         };
         async move {
@@ -201,7 +214,7 @@ impl ModelVersion {
     /// Whether it can answer: an ensemble cannot without the models of its steps.
     pub fn check_ready(&self) -> Result<()> {
         match &self.answering {
-            Answering::Sessions(..) => Ok(()),
+            Answering::Sessions(_) => Ok(()),
             Answering::Ensemble(ensemble) => ensemble.check_ready(self),
         }
     }

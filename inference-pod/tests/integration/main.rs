@@ -13,6 +13,7 @@ mod classification;
 mod compression;
 mod configuration;
 mod ensembles;
+mod ensembles_that_come_and_go;
 mod grpc;
 mod http;
 mod limits;

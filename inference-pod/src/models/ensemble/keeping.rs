@@ -169,7 +169,7 @@ impl Keeper {
         holdings: &mut Holdings,
         above: &[String],
     ) -> Result<()> {
-        let above = [above, &[target.name.clone()]].concat();
+        let above = [above, std::slice::from_ref(&target.name)].concat();
         for (model, versions) in staged_steps(target, holdings) {
             let is_there = |version: &Option<u64>| !self.registry.candidates(&model, *version).is_empty();
             if versions.iter().all(is_there) {

@@ -147,6 +147,7 @@ pub(super) struct VersionCache {
     cache: Arc<ResponseCache>,
     serial: u64,
     metrics: CacheMetrics,
+    statistics: Arc<Statistics>,
 }
 
 impl VersionCache {
@@ -156,6 +157,7 @@ impl VersionCache {
         config: &ModelConfig,
         version: u64,
         metrics: &Metrics,
+        statistics: &Arc<Statistics>,
     ) -> Option<Self> {
         if !config.response_cache {
             return None;
@@ -172,16 +174,12 @@ impl VersionCache {
             cache: Arc::clone(cache),
             serial: cache.next_serial.fetch_add(1, Ordering::Relaxed),
             metrics: metrics.of_cache(&config.name, version),
+            statistics: Arc::clone(statistics),
         })
     }
 
     /// The answer that was kept, or else the sessions', which is kept from now on. A failure is not.
-    pub(super) async fn run(
-        &self,
-        scheduler: &Scheduler,
-        job: JobRequest,
-        statistics: &Statistics,
-    ) -> Result<Vec<OutputTensor>> {
+    pub(super) async fn run(&self, scheduler: &Scheduler, job: JobRequest) -> Result<Vec<OutputTensor>> {
         let start = Instant::now();
         let received = job.received;
         let key = key::of(self.serial, &job).await?;
@@ -190,7 +188,8 @@ impl VersionCache {
             self.metrics.hits.add(1);
             self.metrics.hit_duration_us.add(microseconds(lookup));
             let queued = start.saturating_duration_since(received);
-            statistics.record_cache_hit(lookup, queued, received.elapsed());
+            self.statistics
+                .record_cache_hit(lookup, queued, received.elapsed());
             return Ok(outputs);
         }
         let lookup = start.elapsed();
@@ -200,7 +199,7 @@ impl VersionCache {
         let duration = lookup + answered.elapsed();
         self.metrics.misses.add(1);
         self.metrics.miss_duration_us.add(microseconds(duration));
-        statistics.record_cache_miss(duration);
+        self.statistics.record_cache_miss(duration);
         Ok(outputs)
     }
 }
@@ -296,15 +295,19 @@ mod tests {
     #[test]
     fn a_version_without_both_settings_has_no_cache() {
         let metrics = Metrics::default();
+        let statistics = Arc::new(Statistics::new(metrics.of_model("m", 1)));
         let cache = ResponseCache::new(1000);
         let config = |enabled| ModelConfig {
             response_cache: enabled,
             ..ModelConfig::default()
         };
-        assert!(VersionCache::open(Some(&cache), &config(false), 1, &metrics).is_none());
-        assert!(VersionCache::open(None, &config(true), 1, &metrics).is_none());
-        let one = VersionCache::open(Some(&cache), &config(true), 1, &metrics).unwrap();
-        let other = VersionCache::open(Some(&cache), &config(true), 1, &metrics).unwrap();
+        let open = |cache: Option<&Arc<ResponseCache>>, enabled| {
+            VersionCache::open(cache, &config(enabled), 1, &metrics, &statistics)
+        };
+        assert!(open(Some(&cache), false).is_none());
+        assert!(open(None, true).is_none());
+        let one = open(Some(&cache), true).unwrap();
+        let other = open(Some(&cache), true).unwrap();
         assert_ne!(one.serial, other.serial);
         cache.keep(key(one.serial, 1), &answer(10));
         drop(one);
