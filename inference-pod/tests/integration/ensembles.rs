@@ -340,3 +340,21 @@ async fn a_caller_that_leaves_takes_the_requests_of_the_steps_back() {
         0.0
     );
 }
+
+#[tokio::test]
+async fn an_ensemble_names_the_classes_of_its_outputs() {
+    let repository = Repository::of(&["dense_1"]);
+    let config = ensemble(4, &step("dense_1", "IN", "OUT"));
+    let labelled = config.replace("name: \"OUT\"", "name: \"OUT\" label_filename: \"names.txt\"");
+    add(&repository, "one", &labelled);
+    std::fs::write(repository.path().join("one/names.txt"), "cat\ndog\nbird\n").unwrap();
+    let server = Server::start(&repository.uri(), &[]).await;
+    let mut request = row([5.0, 7.0, 6.0, 0.0]);
+    request["outputs"] = json!([{"name": "OUT", "parameters": {"classification": 2}}]);
+    let (status, answer) = server.infer("one", &request).await;
+    assert_eq!(
+        (status, &answer["outputs"][0]["data"]),
+        (200, &json!(["8.000000:1:dog", "7.000000:2:bird"])),
+        "{answer}"
+    );
+}

@@ -247,3 +247,60 @@ async fn a_serving_plan_names_the_models_of_an_ensemble() {
     assert_eq!(server.plan().await["state"], "Applied");
     assert_eq!(server.infer("chain", &row([0.0; 4])).await.0, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_is_lost_while_a_model_of_an_ensemble_is_replaced() {
+    let repository = Repository::of(&["dense_1", "fixed"]);
+    chain(&repository);
+    let server = Server::start(&repository.uri(), &[EXPLICIT, "--load-model=chain"]).await;
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let ask = async {
+        let mut answers = std::collections::BTreeMap::new();
+        while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            let (status, answer) = server.infer("chain", &row([0.0; 4])).await;
+            assert_eq!(status, 200, "{answer}");
+            let first = answer["outputs"][0]["data"][0].to_string();
+            *answers.entry(first).or_insert(0) += 1;
+        }
+        answers
+    };
+    let replace = async {
+        for turn in 0..10 {
+            repository.add("dense_1", 1, if turn % 2 == 0 { "dense_2" } else { "dense_1" });
+            assert_eq!(call(&server, "dense_1/load", &json!({})).await.0, 200);
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    };
+    let (one, other, ()) = tokio::join!(ask, async { is_ready(&server, "chain").await }, replace);
+    assert!(other);
+    let answers: Vec<_> = one.keys().map(String::as_str).collect();
+    assert_eq!(answers, ["-1.0", "-2.0"], "{one:?}");
+}
+
+#[tokio::test]
+async fn dependents_are_unloaded_over_grpc_too() {
+    use aiops_inference_pod::protocol::grpc_v2::proto;
+    let repository = Repository::of(&["dense_1", "fixed"]);
+    chain(&repository);
+    let server = Server::start(&repository.uri(), &[EXPLICIT, "--load-model=chain"]).await;
+    let unload = |with_dependents| proto::RepositoryModelUnloadRequest {
+        model_name: "chain".into(),
+        parameters: [(
+            "unload_dependents".to_owned(),
+            proto::ModelRepositoryParameter {
+                parameter_choice: Some(proto::model_repository_parameter::ParameterChoice::BoolParam(
+                    with_dependents,
+                )),
+            },
+        )]
+        .into(),
+        ..Default::default()
+    };
+    let mut grpc = server.grpc().await;
+    grpc.repository_model_unload(unload(false)).await.unwrap();
+    assert!(!is_ready(&server, "chain").await && is_ready(&server, "fixed").await);
+    assert_eq!(call(&server, "chain/load", &json!({})).await.0, 200);
+    grpc.repository_model_unload(unload(true)).await.unwrap();
+    assert!(!is_ready(&server, "fixed").await && !is_ready(&server, "dense_1").await);
+}

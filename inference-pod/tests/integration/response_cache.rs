@@ -271,3 +271,37 @@ async fn the_models_of_an_ensemble_keep_their_answers() {
     );
     assert_eq!(counts(&server, "dense_1").await, [1, 1, 1, 1]);
 }
+
+#[tokio::test]
+async fn large_questions_are_told_apart_by_their_last_byte() {
+    const WIDTH: usize = 300_000;
+    let repository = Repository::of(&["halves"]);
+    repository.config("halves", "max_batch_size: 1 response_cache { enable: true }");
+    let server = Server::start(&repository.uri(), &["--cache-config=local,size=10000000"]).await;
+    let ask = async |last: u8| {
+        let mut bytes = vec![0; 4 * WIDTH];
+        bytes[4 * WIDTH - 1] = last;
+        let input = |name: &str, datatype: &str| {
+            json!({"name": name, "shape": [1, WIDTH], "datatype": datatype,
+                   "parameters": {"binary_data_size": 2 * WIDTH}})
+        };
+        let header = json!({
+            "inputs": [input("fp16", "FP16"), input("bf16", "BF16")],
+            "parameters": {"binary_data_output": true},
+        })
+        .to_string();
+        let answer = client()
+            .post(format!("{}/v2/models/halves/infer", server.http))
+            .header("inference-header-content-length", header.len())
+            .body([header.into_bytes(), bytes].concat())
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.bytes().await.unwrap().last(), Some(&last));
+    };
+    for last in [1, 2, 1, 2] {
+        ask(last).await;
+    }
+    assert_eq!(counts(&server, "halves").await, [2, 2, 2, 2]);
+}
