@@ -1,5 +1,7 @@
 //! Prometheus metrics: Triton's, by their exact names, and histograms that can be added up over pods.
 
+mod cache;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -12,6 +14,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+use cache::CacheCounters;
+pub(crate) use cache::CacheMetrics;
 
 /// Seconds, from a tiny model on an idle pod to a queue that is far too long.
 const SECONDS: [f64; 16] = [
@@ -76,6 +81,7 @@ type Histograms = Family<ModelLabels, Histogram, fn() -> Histogram>;
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
+    cache: CacheCounters,
     success: Counters,
     failure: Family<FailureLabels, TritonCounter>,
     inferences: Counters,
@@ -104,6 +110,7 @@ fn rows_histogram() -> Histogram {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::default();
+        let cache = CacheCounters::register(&mut registry);
         let mut counters = |name: &str, help: &str| {
             let family = Counters::default();
             registry.register(name, help, family.clone());
@@ -180,6 +187,7 @@ impl Default for Metrics {
         );
         Self {
             registry,
+            cache,
             success,
             failure,
             inferences,

@@ -50,6 +50,10 @@ pub struct Snapshot {
     pub queue: Total,
     /// Phases, counted once a request.
     pub phases: Phases<Total>,
+    /// Requests answered out of the response cache, and the time of looking them up.
+    pub cache_hit: Total,
+    /// Requests that were not in the response cache, and the time of looking them up and keeping their answers.
+    pub cache_miss: Total,
     /// Phases by number of rows in the batch, counted once a batch.
     pub batches: BTreeMap<u64, Phases<Total>>,
 }
@@ -145,6 +149,24 @@ impl Statistics {
             totals.phases.add(*phases);
         }
         totals.batches.entry(*rows).or_default().add(*phases);
+    }
+
+    /// Counts a request that was answered out of the response cache: it is a success, and no inference.
+    pub fn record_cache_hit(&self, lookup: Duration, queued: Duration, total: Duration) {
+        let metrics = &self.metrics;
+        metrics.success.add(1);
+        metrics.request_duration_us.add(microseconds(total));
+        metrics.request_seconds.observe(total.as_secs_f64());
+        metrics.queue_duration_us.add(microseconds(queued));
+        let mut totals = self.lock();
+        totals.success.add(1, total);
+        totals.queue.add(1, queued);
+        totals.cache_hit.add(1, lookup);
+    }
+
+    /// Counts a request that the response cache did not have.
+    pub fn record_cache_miss(&self, duration: Duration) {
+        self.lock().cache_miss.add(1, duration);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Snapshot> {

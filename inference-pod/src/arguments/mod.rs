@@ -1,10 +1,12 @@
 //! The command line. Flags have tritonserver's names and defaults where tritonserver has the feature.
 
+mod cache;
 mod listen;
 mod models;
 mod publish;
 mod serve;
 
+pub use cache::CacheArguments;
 pub use listen::{CompressionLevel, ListenArguments};
 pub use models::{ModelArguments, ModelControlMode};
 pub use publish::PublishArguments;

@@ -251,6 +251,13 @@ impl Setting {
         )
     }
 
+    /// Key and value of an entry of a map from strings to strings.
+    pub(super) fn texts(&self) -> (&str, &str) {
+        let find = |name| self.inner().iter().find(|setting| setting.schema.name == name);
+        let text = |name| find(name).map_or("", Setting::text);
+        (text("key"), text("value"))
+    }
+
     /// Whether it says what an absent field says. A value of a list never does: without it the list would be shorter.
     pub(super) fn is_default(&self) -> bool {
         if self.schema.repeated {

@@ -33,18 +33,7 @@ pub fn complete(
         dynamic_batching: batches.then(DynamicBatching::default),
         ..ModelConfig::default()
     });
-    if config.name.is_empty() {
-        model.clone_into(&mut config.name);
-    }
-    if config.name != model {
-        return Err(error_at(
-            0,
-            format!(
-                "name \"{}\" differs from that of the model's folder, \"{model}\"",
-                config.name
-            ),
-        ));
-    }
+    name(&mut config, model)?;
     if config.max_batch_size > 0 && !batches {
         return Err(error_at(
             0,
@@ -81,6 +70,23 @@ pub fn complete(
         config.max_batch_size,
     )?;
     Ok(config)
+}
+
+/// The name is that of the model's folder.
+pub(super) fn name(config: &mut ModelConfig, model: &str) -> Result<(), ConfigError> {
+    if config.name.is_empty() {
+        model.clone_into(&mut config.name);
+    }
+    if config.name == model {
+        return Ok(());
+    }
+    Err(error_at(
+        0,
+        format!(
+            "name \"{}\" differs from that of the model's folder, \"{model}\"",
+            config.name
+        ),
+    ))
 }
 
 /// Rows can be put together only if every tensor has an open first dimension.
@@ -190,6 +196,11 @@ fn check(
             ),
         ));
     }
+    check_reshape(role, tensor)
+}
+
+/// A reshape holds as many elements as the dims.
+pub(super) fn check_reshape(role: &str, tensor: &TensorConfig) -> Result<(), ConfigError> {
     if let Some(reshape) = &tensor.reshape {
         let open = |dims: &[i64]| dims.iter().filter(|size| **size == -1).count();
         let fixed = |dims: &[i64]| dims.iter().filter(|size| **size != -1).product::<i64>();
@@ -197,8 +208,8 @@ fn check(
             return Err(error_at(
                 0,
                 format!(
-                    "{role} '{name}': reshape {reshape:?} does not hold as many elements as dims {:?}",
-                    tensor.dims
+                    "{role} '{}': reshape {reshape:?} does not hold as many elements as dims {:?}",
+                    tensor.name, tensor.dims
                 ),
             ));
         }

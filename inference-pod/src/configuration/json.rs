@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::write::quoted;
 
 /// Fields whose strings are names of an enumeration, or numbers of 64 bits, which stand in the text without quotes.
-const BARE: [&str; 13] = [
+const BARE: [&str; 15] = [
     "data_type",
     "kind",
     "format",
@@ -19,10 +19,12 @@ const BARE: [&str; 13] = [
     "default_priority_level",
     "num_versions",
     "timeout_action",
+    "model_version",
+    "max_inflight_requests",
 ];
 
 /// Fields that are maps by a key.
-const MAPS: [&str; 2] = ["parameters", "inputs"];
+const MAPS: [&str; 4] = ["parameters", "inputs", "input_map", "output_map"];
 
 /// The text of a configuration; an error says what is wrong with the JSON. Each field has a line of its own.
 pub fn from_json(json: &str) -> Result<String, String> {

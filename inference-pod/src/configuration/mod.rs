@@ -4,6 +4,7 @@
 
 mod checked;
 mod complete;
+mod ensemble;
 mod instances;
 mod json;
 mod read;
@@ -17,6 +18,7 @@ mod warm_up;
 mod write;
 
 pub use complete::{GraphTensor, complete};
+pub use ensemble::{EnsembleScheduling, EnsembleStep, complete_ensemble};
 pub use instances::{InstanceGroup, InstanceKind};
 pub use json::from_json;
 pub use read::read;
@@ -32,6 +34,10 @@ use crate::tensor::DataType;
 
 /// File that holds the graph unless `default_model_filename` names another.
 pub const DEFAULT_MODEL_FILE: &str = "model.onnx";
+/// The protocol's name for what runs a graph.
+pub const PLATFORM: &str = "onnxruntime_onnx";
+/// The protocol's name for models that are called one after another as one.
+pub const ENSEMBLE_PLATFORM: &str = "ensemble";
 /// Requests that may wait in the queue of a model version unless its configuration says otherwise.
 pub const DEFAULT_MAX_QUEUE_SIZE: u32 = 1024;
 
@@ -52,6 +58,10 @@ pub struct ModelConfig {
     pub instance_groups: Vec<InstanceGroup>,
     /// Present when requests that wait together run as one batch.
     pub dynamic_batching: Option<DynamicBatching>,
+    /// The steps of a model that has no graph of its own.
+    pub ensemble: Option<EnsembleScheduling>,
+    /// Whether answers are kept for requests that ask the same again.
+    pub response_cache: bool,
     /// Which versions are served when no serving plan says so.
     pub version_policy: VersionPolicy,
     /// Parameters as they were written, kept for those who read the configuration back.
@@ -190,6 +200,14 @@ impl ModelConfig {
     /// Sessions that work at the same time.
     pub fn instances(&self) -> usize {
         instances::sessions(&self.instance_groups)
+    }
+
+    /// The protocol's name for what runs it.
+    pub fn platform(&self) -> &'static str {
+        match self.ensemble {
+            Some(_) => ENSEMBLE_PLATFORM,
+            None => PLATFORM,
+        }
     }
 
     /// Most requests that may wait.

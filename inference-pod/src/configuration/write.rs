@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    DEFAULT_MODEL_FILE, DynamicBatching, GraphOptimization, InstanceGroup, ModelConfig, QueuePolicy,
-    SessionSettings, TensorConfig, TimeoutAction, VersionPolicy, WarmUp, WarmUpData,
+    DEFAULT_MODEL_FILE, DynamicBatching, EnsembleScheduling, GraphOptimization, InstanceGroup, ModelConfig,
+    QueuePolicy, SessionSettings, TensorConfig, TimeoutAction, VersionPolicy, WarmUp, WarmUpData,
 };
 use crate::tensor::DataType;
 
@@ -30,8 +30,12 @@ pub fn datatype_name(datatype: DataType) -> &'static str {
 
 /// The text of a configuration.
 pub fn write(config: &ModelConfig) -> String {
+    let runs = match &config.ensemble {
+        Some(_) => "platform: \"ensemble\"",
+        None => "backend: \"onnxruntime\"",
+    };
     let mut text = format!(
-        "name: {}\nbackend: \"onnxruntime\"\nmax_batch_size: {}\n",
+        "name: {}\n{runs}\nmax_batch_size: {}\n",
         quoted(&config.name),
         config.max_batch_size
     );
@@ -63,6 +67,15 @@ pub fn write(config: &ModelConfig) -> String {
     let optimization = optimization(&config.session);
     if !optimization.is_empty() {
         line(&mut text, format_args!("optimization {{ {optimization}}}"));
+    }
+    if let Some(ensemble) = &config.ensemble {
+        line(
+            &mut text,
+            format_args!("ensemble_scheduling {}", self::ensemble(ensemble)),
+        );
+    }
+    if config.response_cache {
+        line(&mut text, format_args!("response_cache {{ enable: true }}"));
     }
     match &config.version_policy {
         VersionPolicy::Latest(1) => {}
@@ -119,6 +132,33 @@ fn optimization(session: &SessionSettings) -> String {
         settings += "} } ";
     }
     settings
+}
+
+fn ensemble(scheduling: &EnsembleScheduling) -> String {
+    let mut text = "{\n".to_owned();
+    if scheduling.max_inflight_requests > 0 {
+        text += &format!("  max_inflight_requests: {}\n", scheduling.max_inflight_requests);
+    }
+    for step in &scheduling.steps {
+        let version = step
+            .version
+            .map_or_else(|| "-1".to_owned(), |version| version.to_string());
+        text += &format!(
+            "  step {{\n    model_name: {}\n    model_version: {version}\n",
+            quoted(&step.model)
+        );
+        for (field, map) in [("input_map", &step.inputs), ("output_map", &step.outputs)] {
+            for (key, value) in map {
+                text += &format!(
+                    "    {field} {{ key: {} value: {} }}\n",
+                    quoted(key),
+                    quoted(value)
+                );
+            }
+        }
+        text += "  }\n";
+    }
+    text + "}"
 }
 
 fn dynamic_batching(batching: &DynamicBatching) -> String {
@@ -263,6 +303,8 @@ mod tests {
                     max_queue_size: 100,
                 },
             }),
+            ensemble: None,
+            response_cache: true,
             version_policy: VersionPolicy::Specific(vec![3]),
             parameters: BTreeMap::from([
                 ("run".into(), "line\nbreak".into()),
@@ -297,5 +339,29 @@ mod tests {
             ..config
         };
         assert_eq!(read(&write(&plain)).unwrap(), plain);
+    }
+
+    #[test]
+    fn an_ensemble_is_written_and_read_back() {
+        let text = r#"name: "chain" platform: "ensemble" max_batch_size: 4
+            input { name: "IN" data_type: TYPE_FP32 dims: 4 } output { name: "OUT" data_type: TYPE_FP32 dims: 3 }
+            ensemble_scheduling { max_inflight_requests: 2 step [
+                { model_name: "a" model_version: -1 input_map { key: "x" value: "IN" } output_map { key: "y" value: "t" } },
+                { model_name: "b" model_version: 7 input_map { key: "x" value: "t" } output_map { key: "y" value: "OUT" } } ] }"#;
+        let read = |text: &str| {
+            let mut config = read(text).unwrap();
+            // Lines are where the text has them.
+            for step in config
+                .ensemble
+                .iter_mut()
+                .flat_map(|ensemble| &mut ensemble.steps)
+            {
+                step.line = 0;
+            }
+            config
+        };
+        let config = read(text);
+        assert_eq!(config.ensemble.as_ref().unwrap().steps[1].version, Some(7));
+        assert_eq!(read(&write(&config)), config);
     }
 }

@@ -118,17 +118,15 @@ impl Keeper {
             Err(error) => return Err(not_polled(error.to_string())),
         };
         let loaded = self
-            .stage_all(&source, &target, given.as_deref(), &mut holdings)
+            .load_target(&source, &target, given.as_deref(), &mut holdings, &[])
             .await;
-        if loaded.is_ok() {
-            self.switch(&target, &mut holdings);
-            self.retire(&mut holdings);
-        }
+        self.retire(&mut holdings);
+        self.refresh_ensembles();
         holdings.clean_cache().await;
         loaded
     }
 
-    async fn stage_all(
+    pub(super) async fn stage_all(
         &self,
         source: &Repository,
         target: &ModelTarget,
@@ -142,35 +140,56 @@ impl Keeper {
                 Ok(version) => holdings.stage(key, version),
                 Err(error) => {
                     let why = error.to_string();
-                    holdings.unstage(&target.name);
-                    for wanted in &target.versions {
-                        let key = (target.name.clone(), wanted.version);
-                        match self.registry.find(&key.0, Some(key.1)) {
-                            Ok(serving) => self.set_state(&key, serving.digest.to_string(), State::Ready, ""),
-                            Err(_) => self.set_state(&key, String::new(), State::Unavailable, &why),
-                        }
-                    }
-                    let message = format!(
-                        "load failed for model '{}': version {} is at UNAVAILABLE state: {why};",
-                        target.name, wanted.version
-                    );
-                    return Err(if error.is_transient() {
-                        InferenceError::unavailable(message)
+                    let error = if error.is_transient() {
+                        InferenceError::unavailable(why)
                     } else {
-                        InferenceError::invalid(message)
-                    });
+                        InferenceError::invalid(why)
+                    };
+                    return Err(self.not_loaded(target, wanted.version, error, holdings));
                 }
             }
         }
         Ok(())
     }
 
-    /// Unloads a model, once its last request is answered. One that is not loaded is left as it is.
-    pub async fn unload_model(&self, name: &str) -> Result<()> {
+    /// Drops what was staged of a model that cannot be loaded; what served goes on.
+    pub(super) fn not_loaded(
+        &self,
+        target: &ModelTarget,
+        version: u64,
+        error: InferenceError,
+        holdings: &mut Holdings,
+    ) -> InferenceError {
+        holdings.unstage(&target.name);
+        for wanted in &target.versions {
+            let key = (target.name.clone(), wanted.version);
+            match self.registry.find(&key.0, Some(key.1)) {
+                Ok(serving) => self.set_state(&key, serving.digest.to_string(), State::Ready, ""),
+                Err(_) => self.set_state(&key, String::new(), State::Unavailable, &error.message),
+            }
+        }
+        InferenceError {
+            message: format!(
+                "load failed for model '{}': version {version} is at UNAVAILABLE state: {};",
+                target.name, error.message
+            ),
+            ..error
+        }
+    }
+
+    /// Unloads a model, once its last request is answered; with its dependents, an ensemble and the models of its steps. One
+    /// that is not loaded is left as it is.
+    pub async fn unload_model(&self, name: &str, with_dependents: bool) -> Result<()> {
         self.check_started()?;
         let mut holdings = self.holdings.lock().await;
-        self.registry.retain_models(|model| model != name);
+        let leaving = if with_dependents {
+            self.with_dependents(name)
+        } else {
+            [name.to_owned()].into()
+        };
+        self.registry.retain_models(|model| !leaving.contains(model));
         self.retire(&mut holdings);
+        self.refresh_ensembles();
         Ok(())
     }
 }

@@ -78,6 +78,16 @@ impl Holdings {
         self.staged.retain(|(name, _), _| name != model);
     }
 
+    pub(super) fn staged(&self, key: &Key) -> Option<&Arc<ModelVersion>> {
+        self.staged.get(key)
+    }
+
+    /// All staged versions of a model.
+    pub(super) fn staged_of(&self, model: &str) -> impl Iterator<Item = &Arc<ModelVersion>> {
+        let staged = self.staged.iter();
+        staged.filter_map(move |((name, _), version)| (name == model).then_some(version))
+    }
+
     pub(super) fn is_staged(&self, key: &Key) -> bool {
         self.staged.contains_key(key)
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio_util::task::AbortOnDropHandle;
 
+use super::ensemble::is_staged_ensemble;
 use super::holdings::{Holdings, Key};
 use super::loader::Loader;
 use super::registry::{Registry, ServedModel, State, VersionStatus};
@@ -217,6 +218,7 @@ impl Keeper {
         holdings.want(target);
         let mut errors = Vec::new();
         let mut transient = true;
+        let mut ensembles = Vec::new();
         for model in &target.models {
             for wanted in &model.versions {
                 if let Err(error) = self.stage(model, wanted, &mut holdings).await {
@@ -228,10 +230,21 @@ impl Keeper {
                     transient &= error.is_transient();
                 }
             }
-            self.switch(model, &mut holdings);
+            if is_staged_ensemble(model, &holdings) {
+                ensembles.push(model);
+            } else {
+                self.switch(model, &mut holdings);
+            }
+        }
+        let may_pass = !errors.is_empty() && transient;
+        for (model, why) in self.switch_ensembles(ensembles, &mut holdings) {
+            // It may wait for a model that could not be loaded yet.
+            transient = may_pass;
+            errors.push(format!("model {model} cannot be served: {why}"));
         }
         if !errors.is_empty() {
             self.retire(&mut holdings);
+            self.refresh_ensembles();
             holdings.clean_cache().await;
             return Err(Failure {
                 message: errors.join("; "),

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use aiops_model_repository::{Digest, LocalVersion, Location, Repository, RepositoryError};
 
 use super::labels;
+use super::registry::Registry;
+use super::response_cache::{ResponseCache, VersionCache};
 use super::sessions::{self, OpenError};
-use super::version::{Graph, ModelVersion, Parts};
+use super::version::{Answering, Graph, ModelVersion, Parts, Sessions};
 use super::warm_up;
 use crate::configuration::{self, ConfigError, InstanceGroup, ModelConfig, TimeoutAction};
 use crate::metrics::Metrics;
@@ -78,6 +80,10 @@ pub struct Loader {
     pub runtime: Runtime,
     /// Where they are counted.
     pub metrics: Arc<Metrics>,
+    /// Where ensembles find the models of their steps.
+    pub registry: Arc<Registry>,
+    /// Where answers are kept; nothing where the server keeps none.
+    pub response_cache: Option<Arc<ResponseCache>>,
 }
 
 struct Opened {
@@ -140,6 +146,12 @@ impl Loader {
         for warning in config.iter().flat_map(|config| &config.warnings) {
             tracing::warn!(model = name, version, "{warning}");
         }
+        let config = match config {
+            Some(config) if config.ensemble.is_some() => {
+                return self.load_ensemble(repository, name, version, local, config).await;
+            }
+            config => config,
+        };
         let opened = self.open(name, &local, config).await?;
         let Opened {
             config,
@@ -163,6 +175,13 @@ impl Loader {
                 outputs: session.outputs().to_vec(),
             })
             .expect("instance counts below 1 are refused when the configuration is read");
+        let cache = VersionCache::open(
+            self.response_cache.as_ref(),
+            &config,
+            version,
+            &self.metrics,
+            &statistics,
+        );
         let scheduler = Scheduler::start(
             &format!("{name}/{version}"),
             sessions,
@@ -195,7 +214,7 @@ impl Loader {
             folder,
             statistics,
             graph,
-            scheduler,
+            answering: Answering::Sessions(Sessions { scheduler, cache }),
         }))
     }
 

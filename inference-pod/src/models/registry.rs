@@ -78,6 +78,17 @@ impl ServedModel {
         self.versions.values()
     }
 
+    /// Versions that may answer a request that names this version or, naming none, leaves it to the model.
+    fn candidates(&self, version: Option<u64>) -> Vec<Arc<ModelVersion>> {
+        let numbers: Vec<_> = match (version, self.weights.as_slice()) {
+            (Some(number), _) => vec![number],
+            (None, []) => vec![self.default_version],
+            (None, weights) => weights.iter().map(|(number, _)| *number).collect(),
+        };
+        let found = numbers.iter().filter_map(|number| self.versions.get(number));
+        found.cloned().collect()
+    }
+
     /// The version for a request that names none.
     fn choose(&self) -> u64 {
         match self.weights.as_slice() {
@@ -126,6 +137,14 @@ impl Registry {
             .get(&number)
             .cloned()
             .ok_or_else(|| self.missing(model, Some(number)))
+    }
+
+    /// Versions of a model that may answer a request for this version or, without a number, for any; none where it is missing.
+    pub(super) fn candidates(&self, model: &str, version: Option<u64>) -> Vec<Arc<ModelVersion>> {
+        let table = self.table.load();
+        table
+            .get(model)
+            .map_or_else(Vec::new, |served| served.candidates(version))
     }
 
     /// All versions of a model that answer.

@@ -14,14 +14,21 @@ pub(super) async fn scan(
     chosen: Option<&[String]>,
 ) -> Result<Target, RepositoryError> {
     let chosen = chosen.filter(|names| !names.iter().any(|name| name == ALL));
-    let names = match chosen {
+    let mut names = match chosen {
         Some(names) => names.to_vec(),
         None => repository.models().await?,
     };
     let mut models: Vec<ModelTarget> = Vec::new();
-    for name in names {
+    let mut next = 0;
+    while let Some(name) = names.get(next).cloned() {
+        next += 1;
         match model(repository, &name, None).await? {
-            Some(target) if models.iter().all(|known| known.name != name) => models.push(target),
+            Some(target) if models.iter().all(|known| known.name != name) => {
+                if chosen.is_some() {
+                    names.extend(steps(repository, &target).await?);
+                }
+                models.push(target);
+            }
             Some(_) => {}
             None if chosen.is_some() => {
                 let what = format!("a version to serve of model {name} in {}", repository.location());
@@ -34,6 +41,18 @@ pub(super) async fn scan(
         plan_sha256: String::new(),
         models,
     })
+}
+
+/// The models that an ensemble is made of, which are served with it.
+async fn steps(repository: &Repository, target: &ModelTarget) -> Result<Vec<String>, RepositoryError> {
+    let mut names = Vec::new();
+    for wanted in &target.versions {
+        let config = repository.config(&target.name, wanted.version).await?;
+        let ensemble = config.and_then(|text| configuration::read(&text).ok()?.ensemble);
+        let steps = ensemble.into_iter().flat_map(|ensemble| ensemble.steps);
+        names.extend(steps.map(|step| step.model).filter(|name| !name.is_empty()));
+    }
+    Ok(names)
 }
 
 /// A model in the versions that its version policy chooses, the highest of them by default; nothing when it chooses none.

@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use aiops_model_repository::{Digest, Manifest};
 
+use super::ensemble::{Call, Ensemble};
+use super::response_cache::VersionCache;
 use super::validate::{Accepted, accept, client_shape};
 use crate::configuration::{GraphTensor, ModelConfig};
 use crate::error::{InferenceError, Result};
@@ -17,8 +19,7 @@ use crate::scheduler::{JobRequest, Scheduler};
 use crate::statistics::Statistics;
 use crate::tensor::{InferenceRequest, InferenceResponse, Tensor};
 
-/// The protocol's name for what runs a model.
-pub const PLATFORM: &str = "onnxruntime_onnx";
+pub use crate::configuration::PLATFORM;
 
 /// A version that can serve. Whoever holds it can ask it; it is unloaded when nobody does any more.
 pub struct ModelVersion {
@@ -39,7 +40,30 @@ pub struct ModelVersion {
     /// What it did so far.
     pub statistics: Arc<Statistics>,
     graph: Graph,
-    scheduler: Scheduler,
+    answering: Answering,
+}
+
+/// Who answers for a version.
+pub(super) enum Answering {
+    /// Sessions of its graph.
+    Sessions(Sessions),
+    /// The models of its steps.
+    Ensemble(Ensemble),
+}
+
+/// Sessions with a queue before them and, where it is asked for, a cache before that.
+pub(super) struct Sessions {
+    pub(super) scheduler: Scheduler,
+    pub(super) cache: Option<VersionCache>,
+}
+
+impl Sessions {
+    async fn run(&self, job: JobRequest) -> Result<Vec<OutputTensor>> {
+        match &self.cache {
+            None => self.scheduler.run(job).await,
+            Some(cache) => cache.run(&self.scheduler, job).await,
+        }
+    }
 }
 
 /// Inputs and outputs in the graph's own order.
@@ -59,7 +83,7 @@ pub(super) struct Parts {
     pub(super) folder: PathBuf,
     pub(super) statistics: Arc<Statistics>,
     pub(super) graph: Graph,
-    pub(super) scheduler: Scheduler,
+    pub(super) answering: Answering,
 }
 
 impl ModelVersion {
@@ -74,7 +98,7 @@ impl ModelVersion {
             folder,
             statistics,
             graph,
-            scheduler,
+            answering,
         } = parts;
         Self {
             name,
@@ -86,7 +110,7 @@ impl ModelVersion {
             folder,
             statistics,
             graph,
-            scheduler,
+            answering,
         }
     }
 
@@ -98,21 +122,36 @@ impl ModelVersion {
         memory: &Arc<Reservation>,
     ) -> Result<InferenceResponse> {
         let received = Instant::now();
+        let accepted = accept(self, &request).inspect_err(|_| {
+            self.statistics
+                .record_failure(FailureReason::Other, received.elapsed());
+        })?;
+        let sessions = match &self.answering {
+            Answering::Sessions(sessions) => sessions,
+            Answering::Ensemble(ensemble) => {
+                let model = self;
+                return ensemble
+                    .answer(Call {
+                        model,
+                        request,
+                        accepted,
+                        received,
+                        memory,
+                    })
+                    .await;
+            }
+        };
         let Accepted {
             inputs,
             rows,
             outputs,
-        } = accept(self, &request).inspect_err(|_| {
-            self.statistics
-                .record_failure(FailureReason::Other, received.elapsed());
-        })?;
+        } = accepted;
         let batching = self.config.dynamic_batching.as_ref();
         let timeout = batching.map_or(request.timeout, |batching| {
             batching.queue.timeout(request.timeout)
         });
         let deadline = timeout.and_then(|timeout| received.checked_add(timeout));
-        let answered = self
-            .scheduler
+        let answered = sessions
             .run(JobRequest {
                 inputs,
                 rows,
@@ -161,6 +200,22 @@ impl ModelVersion {
 
     /// A future that is done when the version's threads have ended and its memory is free.
     pub(super) fn unloaded(&mut self) -> impl Future<Output = ()> + Send + use<> {
-        self.scheduler.finished()
+        let finished = match &mut self.answering {
+            Answering::Sessions(sessions) => Some(sessions.scheduler.finished()),
+            Answering::Ensemble(_) => None,
+        };
+        async move {
+            if let Some(finished) = finished {
+                finished.await;
+            }
+        }
+    }
+
+    /// Whether it can answer: an ensemble cannot without the models of its steps.
+    pub fn check_ready(&self) -> Result<()> {
+        match &self.answering {
+            Answering::Sessions(_) => Ok(()),
+            Answering::Ensemble(ensemble) => ensemble.check_ready(self),
+        }
     }
 }

@@ -77,10 +77,11 @@ pub(super) async fn load(
     done(tokio::spawn(work)).await
 }
 
-/// Unloads a model. No model depends on another here, so `unload_dependents` adds nothing.
-pub(super) async fn unload(service: &Service, model: String) -> Result<()> {
+/// Unloads a model; with its dependents, the models of an ensemble's steps too.
+pub(super) async fn unload(service: &Service, model: String, with_dependents: bool) -> Result<()> {
     let keeper = service.control.keeper()?;
-    done(tokio::spawn(async move { keeper.unload_model(&model).await })).await
+    let work = async move { keeper.unload_model(&model, with_dependents).await };
+    done(tokio::spawn(work)).await
 }
 
 async fn done(task: tokio::task::JoinHandle<Result<()>>) -> Result<()> {

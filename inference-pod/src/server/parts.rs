@@ -10,7 +10,7 @@ use crate::arguments::{ModelControlMode, ServeArguments};
 use crate::lifecycle::Lifecycle;
 use crate::memory::Budget;
 use crate::metrics::Metrics;
-use crate::models::{Keeper, Loader, Registry};
+use crate::models::{Keeper, Loader, Registry, ResponseCache};
 use crate::protocol::operations::Operations;
 use crate::protocol::{Accepted, Intake, ModelControl, Service, TraceSettings};
 use crate::runtime::{self, Gpus, Runtime};
@@ -41,12 +41,20 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
     let repository = Repository::open(location).context("--model-repository")?;
     let registry = Arc::new(Registry::default());
     let lifecycle = Arc::new(Lifecycle::default());
-    let metrics = Arc::new(Metrics::default());
+    let response_cache = arguments.cache.size()?.map(ResponseCache::new);
+    let mut metrics = Metrics::default();
+    if let Some(cache) = &response_cache {
+        tracing::info!(bytes = cache.limit(), "memory for kept answers");
+        metrics.watch(cache.collector());
+    }
+    let metrics = Arc::new(metrics);
     let loader = Loader {
         repository,
         cache: arguments.models.model_cache.clone(),
         runtime,
         metrics: Arc::clone(&metrics),
+        registry: Arc::clone(&registry),
+        response_cache,
     };
     loader.clean_cache();
     let keeper = Arc::new(Keeper::new(loader, Arc::clone(&registry), Arc::clone(&lifecycle)));

@@ -1,5 +1,6 @@
 //! From the text of `config.pbtxt` to a checked `ModelConfig`.
 
+mod ensemble;
 mod instances;
 mod optimization;
 mod parameters;
@@ -26,7 +27,7 @@ pub fn read(text: &str) -> Result<ModelConfig> {
         match setting.schema.name {
             "name" => setting.text().clone_into(&mut config.name),
             "backend" => only(setting, "onnxruntime")?,
-            "platform" => only(setting, "onnxruntime_onnx")?,
+            "platform" => platform(setting)?,
             "max_batch_size" => config.max_batch_size = setting.whole()?,
             "input" => config.inputs.push(tensors::tensor(setting)?),
             "output" => config.outputs.push(tensors::tensor(setting)?),
@@ -35,6 +36,8 @@ pub fn read(text: &str) -> Result<ModelConfig> {
             "dynamic_batching" => config.dynamic_batching = Some(scheduling::dynamic_batching(setting)?),
             "version_policy" => config.version_policy = scheduling::version_policy(setting)?,
             "optimization" => optimization::read(setting, &mut config.session)?,
+            "ensemble_scheduling" => config.ensemble = Some(ensemble::read(setting)?),
+            "response_cache" => config.response_cache = setting.inner().iter().any(Setting::flag),
             "parameters" => parameters::read(setting, &mut config)?,
             "model_warmup" => config.warm_ups.push(warm_up::read(setting)?),
             // What is left says what an absent field says, or was warned of.
@@ -44,12 +47,25 @@ pub fn read(text: &str) -> Result<ModelConfig> {
     if config.instance_groups.is_empty() {
         config.instance_groups.push(InstanceGroup::default());
     }
+    ensemble::check(&settings)?;
+    ensemble::drop_cache(&settings, &mut config);
     if config.session.inter_op_threads.is_some() && !config.session.parallel {
         let warning =
             "config.pbtxt: parameter \"inter_op_thread_count\" has no effect without \"execution_mode\" 1";
         config.warnings.push(warning.to_owned());
     }
     Ok(config)
+}
+
+fn platform(setting: &Setting) -> Result<()> {
+    let (text, ensemble) = (setting.text(), ensemble::PLATFORM);
+    if matches!(text, "" | "onnxruntime_onnx") || text == ensemble {
+        return Ok(());
+    }
+    Err(error_at(
+        setting.line,
+        format!("platform \"{text}\" is not supported, only \"onnxruntime_onnx\" and \"{ensemble}\" are"),
+    ))
 }
 
 /// A string that has one value besides the empty one.

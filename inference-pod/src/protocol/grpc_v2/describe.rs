@@ -1,6 +1,5 @@
 //! Metadata, configuration, statistics and index as messages.
 
-use super::PLATFORM;
 use super::proto::model_metadata_response::TensorMetadata;
 use super::proto::repository_index_response::ModelIndex;
 use super::proto::{self, model_config, model_version_policy};
@@ -22,7 +21,7 @@ pub(super) fn metadata(model: &ModelVersion, versions: &[u64]) -> proto::ModelMe
     proto::ModelMetadataResponse {
         name: model.name.clone(),
         versions: versions.iter().map(u64::to_string).collect(),
-        platform: PLATFORM.to_owned(),
+        platform: model.config.platform().to_owned(),
         inputs: tensors(&model.config.inputs),
         outputs: tensors(&model.config.outputs),
     }
@@ -58,21 +57,32 @@ pub(super) fn config(config: &ModelConfig) -> proto::ModelConfig {
             },
         )
     };
+    let is_ensemble = config.ensemble.is_some();
+    let graph_only = |text: &str| {
+        if is_ensemble {
+            String::new()
+        } else {
+            text.to_owned()
+        }
+    };
     proto::ModelConfig {
         name: config.name.clone(),
-        platform: PLATFORM.to_owned(),
-        backend: "onnxruntime".to_owned(),
+        platform: config.platform().to_owned(),
+        backend: graph_only("onnxruntime"),
         version_policy: Some(version_policy(&config.version_policy)),
         max_batch_size: i32::try_from(config.max_batch_size).unwrap_or(i32::MAX),
         input: config.inputs.iter().map(input).collect(),
         output: config.outputs.iter().map(output).collect(),
         instance_group: super::describe_config::instance_groups(config),
-        default_model_filename: config.model_file.clone(),
+        default_model_filename: graph_only(&config.model_file),
         parameters: config.parameters.iter().map(parameter).collect(),
-        scheduling_choice: config
-            .dynamic_batching
-            .as_ref()
-            .map(|batching| dynamic_batching(config, batching)),
+        scheduling_choice: super::describe_config::ensemble(config).or_else(|| {
+            let batching = config.dynamic_batching.as_ref()?;
+            Some(dynamic_batching(config, batching))
+        }),
+        response_cache: config
+            .response_cache
+            .then_some(proto::ModelResponseCache { enable: true }),
         optimization: super::describe_config::optimization(&config.session),
         model_warmup: super::describe_config::warm_ups(&config.warm_ups),
         ..Default::default()
@@ -162,8 +172,8 @@ pub(super) fn statistics(model: &ModelVersion) -> proto::ModelStatistics {
             compute_input: Some(total(totals.phases.input)),
             compute_infer: Some(total(totals.phases.infer)),
             compute_output: Some(total(totals.phases.output)),
-            cache_hit: Some(total(Total::default())),
-            cache_miss: Some(total(Total::default())),
+            cache_hit: Some(total(totals.cache_hit)),
+            cache_miss: Some(total(totals.cache_miss)),
         }),
         batch_stats: totals.batches.iter().map(batch).collect(),
         ..proto::ModelStatistics::default()

@@ -1,15 +1,19 @@
 //! Queue policies, optimization and warm-up of a configuration as messages.
 
 use super::describe::data_type;
+use super::proto::model_config::SchedulingChoice;
+use super::proto::model_ensembling::Step;
 use super::proto::model_instance_group::Kind;
 use super::proto::model_optimization_policy::execution_accelerators::Accelerator;
 use super::proto::model_optimization_policy::{Cuda, ExecutionAccelerators, Graph};
 use super::proto::model_queue_policy::TimeoutAction as Action;
 use super::proto::model_warmup::{Input, input::InputDataType};
-use super::proto::{ModelInstanceGroup, ModelOptimizationPolicy, ModelQueuePolicy, ModelWarmup};
+use super::proto::{
+    ModelEnsembling, ModelInstanceGroup, ModelOptimizationPolicy, ModelQueuePolicy, ModelWarmup,
+};
 use crate::configuration::{
-    GraphOptimization, InstanceGroup, InstanceKind, ModelConfig, QueuePolicy, SessionSettings, TimeoutAction,
-    WarmUp, WarmUpData, WarmUpInput,
+    EnsembleStep, GraphOptimization, InstanceGroup, InstanceKind, ModelConfig, QueuePolicy, SessionSettings,
+    TimeoutAction, WarmUp, WarmUpData, WarmUpInput,
 };
 
 /// With the bound that really holds where the configuration has none.
@@ -26,8 +30,11 @@ pub(super) fn queue_policy(config: &ModelConfig, policy: &QueuePolicy) -> ModelQ
     }
 }
 
-/// Named as Triton names groups without a name.
+/// Named as Triton names groups without a name; an ensemble has none.
 pub(super) fn instance_groups(config: &ModelConfig) -> Vec<ModelInstanceGroup> {
+    if config.ensemble.is_some() {
+        return Vec::new();
+    }
     let describe = |(index, group): (usize, &InstanceGroup)| {
         let kind = match group.kind {
             InstanceKind::Auto => Kind::Auto,
@@ -76,6 +83,24 @@ pub(super) fn optimization(session: &SessionSettings) -> Option<ModelOptimizatio
         ..Default::default()
     };
     (described != ModelOptimizationPolicy::default()).then_some(described)
+}
+
+/// The steps of an ensemble.
+pub(super) fn ensemble(config: &ModelConfig) -> Option<SchedulingChoice> {
+    let scheduling = config.ensemble.as_ref()?;
+    let step = |step: &EnsembleStep| Step {
+        model_name: step.model.clone(),
+        model_version: step
+            .version
+            .map_or(-1, |version| i64::try_from(version).unwrap_or(i64::MAX)),
+        input_map: step.inputs.clone().into_iter().collect(),
+        output_map: step.outputs.clone().into_iter().collect(),
+        model_namespace: String::new(),
+    };
+    Some(SchedulingChoice::EnsembleScheduling(ModelEnsembling {
+        step: scheduling.steps.iter().map(step).collect(),
+        max_inflight_requests: scheduling.max_inflight_requests,
+    }))
 }
 
 pub(super) fn warm_ups(samples: &[WarmUp]) -> Vec<ModelWarmup> {

@@ -9,8 +9,6 @@ mod pauses;
 mod service;
 mod settings;
 
-use crate::models::PLATFORM;
-
 /// Messages and service generated from `proto/`.
 #[allow(
     missing_docs,

@@ -117,7 +117,8 @@ impl GrpcInferenceService for Grpc {
     ) -> Answer<proto::ModelReadyResponse> {
         let request = request.into_inner();
         let version = convert::version(&request.version)?;
-        let ready = self.service.registry.find(&request.name, version).is_ok();
+        let found = self.service.registry.find(&request.name, version);
+        let ready = found.and_then(|model| model.check_ready()).is_ok();
         Ok(Response::new(proto::ModelReadyResponse { ready }))
     }
 
@@ -261,7 +262,16 @@ impl GrpcInferenceService for Grpc {
         if !request.repository_name.is_empty() {
             return unsupported(NO_REPOSITORY_NAME);
         }
-        repository::unload(&self.service, request.model_name).await?;
+        let with_dependents = matches!(
+            request
+                .parameters
+                .get("unload_dependents")
+                .map(|value| &value.parameter_choice),
+            Some(Some(
+                proto::model_repository_parameter::ParameterChoice::BoolParam(true)
+            ))
+        );
+        repository::unload(&self.service, request.model_name, with_dependents).await?;
         Ok(Response::new(proto::RepositoryModelUnloadResponse {}))
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::configuration::{ModelConfig, TensorConfig, VersionPolicy, datatype_name};
-use crate::models::{ModelVersion, PLATFORM, VersionStatus};
+use crate::models::{ModelVersion, VersionStatus};
 use crate::protocol::repository::Index;
 use crate::statistics::{Phases, Snapshot, Total};
 
@@ -34,7 +34,7 @@ pub(super) fn metadata<'a>(model: &'a ModelVersion, versions: &[u64]) -> Metadat
     Metadata {
         name: &model.name,
         versions: versions.iter().map(u64::to_string).collect(),
-        platform: PLATFORM,
+        platform: model.config.platform(),
         inputs: tensors(&model.config.inputs),
         outputs: tensors(&model.config.outputs),
     }
@@ -61,10 +61,11 @@ pub(super) fn config(config: &ModelConfig) -> Value {
         .iter()
         .map(|(key, value)| (key, json!({"string_value": value})))
         .collect();
+    let is_ensemble = config.ensemble.is_some();
     let mut value = json!({
         "name": config.name,
-        "platform": PLATFORM,
-        "backend": "onnxruntime",
+        "platform": config.platform(),
+        "backend": if is_ensemble { "" } else { "onnxruntime" },
         "version_policy": match &config.version_policy {
             VersionPolicy::Latest(count) => json!({"latest": {"num_versions": count}}),
             VersionPolicy::All => json!({"all": {}}),
@@ -74,7 +75,7 @@ pub(super) fn config(config: &ModelConfig) -> Value {
         "input": config.inputs.iter().map(tensor).collect::<Vec<_>>(),
         "output": config.outputs.iter().map(tensor).collect::<Vec<_>>(),
         "instance_group": super::describe_config::instance_groups(config),
-        "default_model_filename": config.model_file,
+        "default_model_filename": if is_ensemble { "" } else { config.model_file.as_str() },
         "parameters": parameters,
     });
     if let Some(batching) = &config.dynamic_batching {
@@ -132,8 +133,8 @@ fn model_statistics(model: &ModelVersion, totals: &Snapshot) -> Value {
             "compute_input": total(totals.phases.input),
             "compute_infer": total(totals.phases.infer),
             "compute_output": total(totals.phases.output),
-            "cache_hit": total(Total::default()),
-            "cache_miss": total(Total::default()),
+            "cache_hit": total(totals.cache_hit),
+            "cache_miss": total(totals.cache_miss),
         },
         "response_stats": {},
         "batch_stats": totals.batches.iter().map(batch).collect::<Vec<_>>(),

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::configuration::{
-    GraphOptimization, ModelConfig, QueuePolicy, TimeoutAction, WarmUp, WarmUpData, datatype_name,
+    EnsembleStep, GraphOptimization, ModelConfig, QueuePolicy, TimeoutAction, WarmUp, WarmUpData,
+    datatype_name,
 };
 
 /// With the bound that really holds where the configuration has none.
@@ -19,8 +20,11 @@ pub(super) fn queue_policy(config: &ModelConfig, policy: &QueuePolicy) -> Value 
     })
 }
 
-/// Named as Triton names groups without a name.
+/// Named as Triton names groups without a name; an ensemble has none.
 pub(super) fn instance_groups(config: &ModelConfig) -> Value {
+    if config.ensemble.is_some() {
+        return json!([]);
+    }
     let groups = config.instance_groups.iter().enumerate();
     groups
         .map(|(index, group)| {
@@ -47,9 +51,28 @@ pub(super) fn add_session_and_warm_ups(value: &mut Value, config: &ModelConfig) 
         value["optimization"]["execution_accelerators"] =
             json!({"gpu_execution_accelerator": [{"name": "tensorrt", "parameters": options}]});
     }
+    if config.response_cache {
+        value["response_cache"] = json!({"enable": true});
+    }
+    if let Some(ensemble) = &config.ensemble {
+        value["ensemble_scheduling"] = json!({
+            "max_inflight_requests": ensemble.max_inflight_requests,
+            "step": ensemble.steps.iter().map(step).collect::<Vec<_>>(),
+        });
+    }
     if !config.warm_ups.is_empty() {
         value["model_warmup"] = config.warm_ups.iter().map(warm_up).collect();
     }
+}
+
+fn step(step: &EnsembleStep) -> Value {
+    json!({
+        "model_name": step.model,
+        "model_version": step.version.map_or(-1, |version| i64::try_from(version).unwrap_or(i64::MAX)),
+        "input_map": step.inputs,
+        "output_map": step.outputs,
+        "model_namespace": "",
+    })
 }
 
 fn warm_up(sample: &WarmUp) -> Value {

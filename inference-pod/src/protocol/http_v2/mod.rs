@@ -133,7 +133,8 @@ async fn metadata(State(service): Context, Path(path): Path<ModelPath>) -> Resul
 }
 
 async fn model_ready(State(service): Context, Path(path): Path<ModelPath>) -> Response {
-    match path.find(&service) {
+    let found = path.find(&service);
+    match found.and_then(|model| model.check_ready().map(|()| model)) {
         Ok(model) => Json(serde_json::json!({"name": model.name, "ready": true})).into_response(),
         Err(error) => (
             StatusCode::BAD_REQUEST,

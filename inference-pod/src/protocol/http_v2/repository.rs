@@ -67,14 +67,13 @@ pub(super) async fn unload(
     let received = body::read(&service.intake, &headers, body, TENSOR_EXPANSION).await?;
     let _accepted = service.intake.accepted.begin();
     let request: LoadRequest = parse(&received.bytes)?;
-    if let Some(value) = request.parameters.get("unload_dependents")
-        && !value.is_boolean()
-    {
-        return Err(InferenceError::invalid(
-            "parameter 'unload_dependents' must be true or false",
-        ));
-    }
-    repository::unload(&service, model).await
+    let with_dependents = match request.parameters.get("unload_dependents") {
+        None => false,
+        Some(value) => value
+            .as_bool()
+            .ok_or_else(|| InferenceError::invalid("parameter 'unload_dependents' must be true or false"))?,
+    };
+    repository::unload(&service, model, with_dependents).await
 }
 
 pub(super) async fn named_repository() -> InferenceError {

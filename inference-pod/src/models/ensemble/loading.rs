@@ -1,0 +1,68 @@
+//! Loading an ensemble: its configuration is all there is of it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use aiops_model_repository::{LocalVersion, Repository};
+
+use super::Ensemble;
+use crate::configuration::{self, GraphTensor, ModelConfig, TensorConfig};
+use crate::models::labels;
+use crate::models::loader::{LoadError, Loader};
+use crate::models::version::{Answering, Graph, ModelVersion, Parts};
+use crate::statistics::Statistics;
+
+impl Loader {
+    /// Makes an ensemble of its configuration. Whether the models of its steps are there is for whoever switches to it.
+    pub(in crate::models) async fn load_ensemble(
+        &self,
+        repository: &Repository,
+        name: &str,
+        version: u64,
+        local: LocalVersion,
+        config: ModelConfig,
+    ) -> Result<ModelVersion, LoadError> {
+        let start = Instant::now();
+        let config = configuration::complete_ensemble(config, name)?;
+        let labels = labels::read(repository, name, &local, &config).await?;
+        let statistics = Arc::new(Statistics::new(self.metrics.of_model(name, version)));
+        let scheduling = config.ensemble.clone().unwrap_or_default();
+        let ensemble = Ensemble::new(&config, &scheduling, &self.registry);
+        statistics
+            .metrics()
+            .load_duration
+            .set(start.elapsed().as_secs_f64());
+        tracing::info!(
+            model = name,
+            version,
+            digest = %local.digest,
+            steps = scheduling.steps.len(),
+            "ensemble is loaded"
+        );
+        Ok(ModelVersion::new(Parts {
+            name: name.to_owned(),
+            version,
+            digest: local.digest,
+            graph: Graph {
+                inputs: tensors(&config.inputs, config.max_batch_size),
+                outputs: tensors(&config.outputs, config.max_batch_size),
+            },
+            config,
+            manifest: local.manifest,
+            labels,
+            folder: local.folder,
+            statistics,
+            answering: Answering::Ensemble(ensemble),
+        }))
+    }
+}
+
+/// What a graph of the same configuration would have.
+fn tensors(configured: &[TensorConfig], max_batch_size: u32) -> Vec<GraphTensor> {
+    let tensor = |tensor: &TensorConfig| GraphTensor {
+        name: tensor.name.clone(),
+        datatype: tensor.datatype,
+        shape: tensor.graph_shape(max_batch_size),
+    };
+    configured.iter().map(tensor).collect()
+}
