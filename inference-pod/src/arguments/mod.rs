@@ -3,11 +3,13 @@
 mod listen;
 mod models;
 mod publish;
+mod rest;
 mod serve;
 
 pub use listen::{CompressionLevel, ListenArguments};
 pub use models::{ModelArguments, ModelControlMode};
 pub use publish::PublishArguments;
+pub use rest::{CorsOrigin, RestArguments};
 pub use serve::{LimitArguments, ServeArguments, ShutdownArguments};
 
 use std::path::PathBuf;

@@ -78,6 +78,10 @@ impl ServedModel {
         self.versions.values()
     }
 
+    fn default(&self) -> Option<Arc<ModelVersion>> {
+        self.versions.get(&self.default_version).cloned()
+    }
+
     /// The version for a request that names none.
     fn choose(&self) -> u64 {
         match self.weights.as_slice() {
@@ -126,6 +130,12 @@ impl Registry {
             .get(&number)
             .cloned()
             .ok_or_else(|| self.missing(model, Some(number)))
+    }
+
+    /// The version that a model's name stands for. To ask takes no turn from the versions that share its requests.
+    pub fn default_version(&self, model: &str) -> Result<Arc<ModelVersion>> {
+        let found = self.table.load().get(model).and_then(|served| served.default());
+        found.ok_or_else(|| self.missing(model, None))
     }
 
     /// All versions of a model that answer.

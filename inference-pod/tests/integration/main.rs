@@ -20,6 +20,7 @@ mod publish;
 mod raw_and_halves;
 mod repository;
 mod rest;
+mod rest_front;
 mod serving_plan;
 mod settings;
 mod shutdown;
