@@ -1,17 +1,12 @@
 //! Single values of JSON to elements of a tensor, and back. Unlike the Open Inference Protocol's JSON, half precision is
-//! numbers here too, and bytes that are no text are base64, as TensorFlow Serving writes them.
+//! numbers here too.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use half::{bf16, f16};
-use serde_json::{Number, Value, json};
+use serde_json::{Number, Value};
 
 use super::signature::Field;
 use crate::tensor::{DataType, Tensor, TensorData};
-
-/// The key of an object that stands for bytes.
-pub(super) const BASE64: &str = "b64";
 
 /// Elements of a tensor as they come.
 #[derive(Default)]
@@ -25,7 +20,9 @@ impl Elements {
     pub(super) fn push(&mut self, field: &Field<'_>, value: &Value) -> Option<()> {
         match (field.datatype, value) {
             (DataType::Bool, value) => self.bytes.push(u8::from(boolean(value)?)),
-            (DataType::Bytes, value) => self.strings.push(string(value)?),
+            (DataType::Bytes, Value::String(text)) => {
+                self.strings.push(Bytes::copy_from_slice(text.as_bytes()))
+            }
             (datatype, Value::Null) if field.nullable => self.float(datatype, f64::NAN)?,
             (datatype, Value::Number(number)) => self.number(datatype, number)?,
             _ => return None,
@@ -78,25 +75,16 @@ fn boolean(value: &Value) -> Option<bool> {
     }
 }
 
-fn string(value: &Value) -> Option<Bytes> {
-    match value {
-        Value::String(text) => Some(Bytes::copy_from_slice(text.as_bytes())),
-        Value::Object(fields) if fields.len() == 1 => {
-            let text = fields.get(BASE64)?.as_str()?;
-            STANDARD.decode(text).ok().map(Bytes::from)
-        }
-        _ => None,
-    }
-}
-
 /// A whole number, also where it is written as 1.0 or 1e3.
 fn integer(number: &Number) -> Option<i128> {
     if let Some(value) = number.as_i128() {
         return Some(value);
     }
     let value = number.as_f64()?;
-    // Above, `as` stops at the largest, which is in no type's range.
-    (value.fract() == 0.0).then_some(value as i128)
+    // What is too small for 64 bits arrives here, rounded to their smallest.
+    let is_whole = value.fract() == 0.0 && value > i64::MIN as f64;
+    // What is too large for 128 bits becomes their largest, which no type takes.
+    is_whole.then_some(value as i128)
 }
 
 /// Smallest and largest value of a type of whole numbers.
@@ -184,15 +172,15 @@ fn single(value: f32) -> Value {
         .map_or(Value::Null, Value::Number)
 }
 
+/// The runtime knows no strings but those of UTF-8.
 fn text(bytes: &Bytes) -> Value {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Value::from(text),
-        Err(_) => json!({BASE64: STANDARD.encode(bytes)}),
-    }
+    Value::from(String::from_utf8_lossy(bytes))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn field(datatype: DataType, nullable: bool) -> Field<'static> {
@@ -235,7 +223,6 @@ mod tests {
             ),
             (DataType::Fp64, json!(1e300), json!(1e300)),
             (DataType::Bytes, json!("é"), json!("é")),
-            (DataType::Bytes, json!({"b64": "/w=="}), json!({"b64": "/w=="})),
         ] {
             assert_eq!(
                 there_and_back(datatype, false, &sent),
@@ -268,8 +255,11 @@ mod tests {
             (DataType::Fp32, json!(null)),
             (DataType::Fp32, json!([1])),
             (DataType::Bytes, json!(1)),
-            (DataType::Bytes, json!({"b64": "*"})),
-            (DataType::Bytes, json!({"b64": "", "c": 1})),
+            (DataType::Bytes, json!({"b64": ""})),
+            (
+                DataType::Int64,
+                serde_json::from_str("-9223372036854775809").unwrap(),
+            ),
         ] {
             let mut elements = Elements::default();
             assert!(

@@ -214,17 +214,9 @@ impl Decoder<'_> {
     /// Adds a row to those with lists of its sizes.
     fn append(&mut self, number: usize, values: &[&Value]) {
         let signature = self.signature;
-        let mut shapes = Vec::new();
-        for (field, value) in signature.fields.iter().zip(values) {
-            let shape = shape_of(field, value);
-            if !fits(field.dims, &shape) {
-                self.problems.add(|| misshapen(number, field, value, &shape));
-                return;
-            }
-            if signature.layout == Layout::Inputs {
-                shapes.push(shape);
-            }
-        }
+        let Some(shapes) = self.shapes(number, values) else {
+            return;
+        };
         if self
             .groups
             .last()
@@ -249,15 +241,34 @@ impl Decoder<'_> {
                 Layout::Features => (&mut group.elements[0], &[]),
                 Layout::Inputs => (&mut group.elements[index], &group.shapes[index]),
             };
-            let mut walk = Walk {
-                row: number,
-                field,
-                path: Vec::new(),
-                elements,
-                problems: &mut self.problems,
-            };
-            walk.take(value, shape);
+            Walk::new(number, field, elements, &mut self.problems).take(value, shape);
         }
+    }
+
+    /// Sizes of a row's lists, where fields have lists; nothing where one does not fit.
+    fn shapes(&mut self, number: usize, values: &[&Value]) -> Option<Vec<Vec<i64>>> {
+        if self.signature.layout == Layout::Features {
+            return Some(Vec::new());
+        }
+        let signature = self.signature;
+        let fields = || signature.fields.iter().zip(values);
+        let shapes: Vec<_> = fields().map(|(field, value)| shape_of(field, value)).collect();
+        if fields()
+            .zip(&shapes)
+            .all(|((field, _), shape)| fits(field.dims, shape))
+        {
+            return Some(shapes);
+        }
+        // What else is wrong with the row is found all the same.
+        for ((field, value), shape) in fields().zip(&shapes) {
+            if fits(field.dims, shape) {
+                let mut nowhere = Elements::default();
+                Walk::new(number, field, &mut nowhere, &mut self.problems).take(value, shape);
+            } else {
+                self.problems.add(|| misshapen(number, field, value, shape));
+            }
+        }
+        None
     }
 
     fn names(&self) -> String {
@@ -300,7 +311,17 @@ struct Walk<'a> {
     problems: &'a mut Problems,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(row: usize, field: &'a Field<'a>, elements: &'a mut Elements, problems: &'a mut Problems) -> Self {
+        Self {
+            row,
+            field,
+            path: Vec::new(),
+            elements,
+            problems,
+        }
+    }
+
     fn take(&mut self, value: &Value, shape: &[i64]) {
         match (value, shape) {
             (Value::Array(list), [count, inner @ ..]) if size(list.len()) == *count => {

@@ -6,16 +6,12 @@ use serde_json::{Map, Value, json};
 use super::reference;
 use crate::configuration::TensorConfig;
 use crate::models::ModelVersion;
-use crate::protocol::rest::elements::{BASE64, integer_range, largest_float};
+use crate::protocol::rest::elements::{integer_range, largest_float};
 use crate::protocol::rest::problems::MOST_LISTED;
 use crate::protocol::rest::signature::{Field, Signature, is_float};
 use crate::tensor::DataType;
 
 type Schemas = Map<String, Value>;
-
-/// With its padding, and without stray bits in the last character.
-const BASE64_PATTERN: &str =
-    "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
 
 /// What is the same for all models.
 pub(super) fn shared() -> Schemas {
@@ -166,18 +162,14 @@ fn row_schema(signature: &Signature<'_>) -> Value {
     let properties: Map<_, _> = signature
         .fields
         .iter()
-        .map(|field| (field.name.to_owned(), field_schema(field, false)))
+        .map(|field| (field.name.to_owned(), field_schema(field)))
         .collect();
     let mut by_name = object(&Value::Object(properties));
     by_name["additionalProperties"] = json!(false);
     by_name["description"] = json!("A value for each field, by its name");
     let mut forms = vec![by_name];
     if signature.has_list_rows() {
-        let values: Vec<_> = signature
-            .fields
-            .iter()
-            .map(|field| field_schema(field, false))
-            .collect();
+        let values: Vec<_> = signature.fields.iter().map(|field| field_schema(field)).collect();
         forms.push(json!({
             "type": "array",
             "prefixItems": values,
@@ -187,18 +179,17 @@ fn row_schema(signature: &Signature<'_>) -> Value {
         }));
     }
     if signature.has_bare_rows() {
-        forms.extend(signature.fields.iter().map(|field| field_schema(field, true)));
+        forms.extend(signature.fields.iter().map(|field| field_schema(field)));
     }
     any_of(forms)
 }
 
-/// What a field takes. Without its name around it, an object would be taken for the names of fields.
-fn field_schema(field: &Field<'_>, bare: bool) -> Value {
+fn field_schema(field: &Field<'_>) -> Value {
     let inside_list = field
         .dims
         .iter()
         .rev()
-        .fold(element_schema(field, false), |inner, size| {
+        .fold(element_schema(field), |inner, size| {
             let mut list = json!({"type": "array", "items": inner});
             match usize::try_from(*size) {
                 Ok(count) => {
@@ -210,15 +201,15 @@ fn field_schema(field: &Field<'_>, bare: bool) -> Value {
             list
         });
     if field.unwraps {
-        return any_of(vec![element_schema(field, bare), inside_list]);
+        return any_of(vec![element_schema(field), inside_list]);
     }
     if field.dims.is_empty() {
-        return element_schema(field, bare);
+        return element_schema(field);
     }
     inside_list
 }
 
-fn element_schema(field: &Field<'_>, bare: bool) -> Value {
+fn element_schema(field: &Field<'_>) -> Value {
     let with_null = |name: &str| {
         if field.nullable {
             json!([name, "null"])
@@ -228,8 +219,7 @@ fn element_schema(field: &Field<'_>, bare: bool) -> Value {
     };
     match field.datatype {
         DataType::Bool => json!({"type": ["boolean", "integer"], "minimum": 0, "maximum": 1}),
-        DataType::Bytes if bare => json!({"type": "string"}),
-        DataType::Bytes => any_of(vec![json!({"type": "string"}), base64_schema()]),
+        DataType::Bytes => json!({"type": "string"}),
         datatype => match integer_range(datatype) {
             Some((smallest, largest)) => {
                 json!({"type": with_null("integer"), "minimum": smallest, "maximum": largest})
@@ -240,21 +230,6 @@ fn element_schema(field: &Field<'_>, bare: bool) -> Value {
             }
         },
     }
-}
-
-/// Bytes that are no text.
-fn base64_schema() -> Value {
-    json!({
-        "type": "object",
-        "properties": {BASE64: {
-            "type": "string",
-            "contentEncoding": "base64",
-            "pattern": BASE64_PATTERN,
-        }},
-        "required": [BASE64],
-        "additionalProperties": false,
-        "description": "Bytes that are no text, as base64",
-    })
 }
 
 fn prediction_schema(model: &ModelVersion) -> Value {
@@ -301,7 +276,7 @@ fn output_schema(output: &TensorConfig, max_batch_size: u32) -> Value {
     }
     let element = match output.datatype {
         DataType::Bool => json!({"type": "boolean"}),
-        DataType::Bytes => any_of(vec![json!({"type": "string"}), base64_output()]),
+        DataType::Bytes => json!({"type": "string"}),
         datatype if is_float(datatype) => {
             json!({"type": ["number", "null"], "description": "null stands for NaN and infinity, which JSON does not have"})
         }
@@ -313,11 +288,6 @@ fn output_schema(output: &TensorConfig, max_batch_size: u32) -> Value {
         .fold(element, |inner, _| json!({"type": "array", "items": inner}))
 }
 
-fn base64_output() -> Value {
-    object(&json!({BASE64: {"type": "string", "contentEncoding": "base64"}}))
-}
-
-/// An object with all of these.
 fn object(properties: &Value) -> Value {
     let names: Vec<_> = properties
         .as_object()
