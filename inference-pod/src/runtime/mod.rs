@@ -4,6 +4,7 @@
 
 mod library;
 mod session;
+mod strings;
 mod values;
 
 pub use library::find as find_library;

@@ -21,7 +21,7 @@ impl Elements {
         match (field.datatype, value) {
             (DataType::Bool, value) => self.bytes.push(u8::from(boolean(value)?)),
             (DataType::Bytes, Value::String(text)) => {
-                self.strings.push(Bytes::copy_from_slice(text.as_bytes()))
+                self.strings.push(Bytes::copy_from_slice(text.as_bytes()));
             }
             (datatype, Value::Null) if field.nullable => self.float(datatype, f64::NAN)?,
             (datatype, Value::Number(number)) => self.number(datatype, number)?,
@@ -172,7 +172,7 @@ fn single(value: f32) -> Value {
         .map_or(Value::Null, Value::Number)
 }
 
-/// The runtime knows no strings but those of UTF-8.
+/// Bytes that are no text lose what is none of it; the Open Inference Protocol's binary tensors keep it.
 fn text(bytes: &Bytes) -> Value {
     Value::from(String::from_utf8_lossy(bytes))
 }

@@ -8,6 +8,7 @@ mod cors;
 mod documents;
 mod elements;
 mod errors;
+mod field_values;
 mod health;
 mod media_type;
 mod models;

@@ -165,6 +165,8 @@ fn row_schema(signature: &Signature<'_>) -> Value {
         .map(|field| (field.name.to_owned(), field_schema(field)))
         .collect();
     let mut by_name = object(&Value::Object(properties));
+    // In the order of the model, in which the page shows them too.
+    by_name["required"] = signature.names().collect();
     by_name["additionalProperties"] = json!(false);
     by_name["description"] = json!("A value for each field, by its name");
     let mut forms = vec![by_name];

@@ -29,19 +29,19 @@ const rowSchema = (operation) => {
 
 // A single value: its type; nothing for lists. A list of one may be left out around its value.
 const typeOf = (schema) => {
-  const simple = schema.anyOf ? schema.anyOf.find((form) => !["array", "object"].includes(form.type)) ?? schema : schema;
-  const types = [simple.type ?? simple.anyOf?.[0]?.type].flat();
+  const types = (schema.anyOf ?? [schema]).flatMap((form) => form.type);
   if (types.includes("boolean")) return "boolean";
   return ["integer", "number", "string"].find((type) => types.includes(type));
 };
-const takesNull = (schema) => [schema.type].flat().includes("null");
+const takesNull = (schema) => [schema, ...(schema.anyOf ?? [])].some((form) => [form.type].flat().includes("null"));
 
 const models = () =>
   Object.entries(api.paths)
     .filter(([path, item]) => item.post && path.endsWith(VERB) && !path.includes("/versions/"))
     .map(([path, item]) => {
       const operation = item.post;
-      const fields = Object.entries(rowSchema(operation).properties).map(([name, schema]) => ({ name, schema, type: typeOf(schema) }));
+      const row = rowSchema(operation);
+      const fields = row.required.map((name) => ({ name, schema: row.properties[name], type: typeOf(row.properties[name]) }));
       const example = operation.requestBody.content["application/json"].example;
       return { name: operation.tags[0], path: path.slice(1), fields, example, simple: fields.every((field) => field.type) };
     });
