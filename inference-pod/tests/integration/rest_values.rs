@@ -1,6 +1,6 @@
 //! Values of rows over REST: every datatype, numbers to their last digit, what is missing, lists of any size.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::rest::predict;
 use crate::support::{Repository, Server, client};

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, header};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -15,12 +14,15 @@ use super::errors::RestError;
 use super::models::Target;
 use super::rows::Refusal;
 use super::{ASK, Context, answer, media_type, question, rows};
-use crate::error::Result;
+use crate::error::{InferenceError, Result};
 use crate::memory::Reservation;
 use crate::models::ModelVersion;
 use crate::protocol::intake::ROW_EXPANSION;
 use crate::protocol::{Service, body};
 use crate::tensor::{InferenceRequest, InferenceResponse};
+
+/// A number becomes a value of JSON, and that becomes text: several times the work of copying it.
+const EFFORT: usize = 4;
 
 #[derive(Serialize)]
 struct Predictions<'a> {
@@ -75,13 +77,22 @@ pub(super) async fn predict(
     .await?;
     let requests = decoded.map_err(RestError::Rows)?;
     let answers = run(&model, requests, &memory).await?;
-    let predictions = answers.iter().flat_map(|part| answer::predictions(&model, part));
-    Ok(Json(Predictions {
-        model: &model.name,
-        version: model.version,
-        predictions: predictions.collect(),
+    let size: usize = answers
+        .iter()
+        .flat_map(|answer| &answer.outputs)
+        .map(|output| output.data.byte_size())
+        .sum();
+    let text = body::decode_held(size.saturating_mul(EFFORT), &memory, move || {
+        let predictions = answers.iter().flat_map(|part| answer::predictions(&model, part));
+        let predictions = Predictions {
+            model: &model.name,
+            version: model.version,
+            predictions: predictions.collect(),
+        };
+        serde_json::to_vec(&predictions).map_err(|error| InferenceError::internal(error.to_string()))
     })
-    .into_response())
+    .await?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
 }
 
 /// Rows beyond the model's largest batch were cut into several requests. Two for each session keep it busy; more would only

@@ -126,30 +126,13 @@ impl Decoder<'_> {
         row: Option<usize>,
         given: &'v Map<String, Value>,
     ) -> Option<Vec<&'v Value>> {
-        for (stray, value) in given {
-            if self.signature.position(stray).is_some() {
-                continue;
-            }
-            let signature = self.signature;
-            self.problems.add(|| {
-                let meant = nearest(stray, signature.names());
-                let meant = meant
-                    .map(|meant| format!(", did you mean \"{meant}\"?"))
-                    .unwrap_or_default();
-                let names = quoted_all(signature.names().collect::<Vec<_>>().into_iter());
-                Problem {
-                    row,
-                    field: Some(stray.chars().take(100).collect()),
-                    expected: format!("one of {names}"),
-                    got: shown(value),
-                    message: format!(
-                        "has an unknown field {}{meant}; its fields are {names}",
-                        quoted(stray)
-                    ),
-                }
-            });
-        }
         let signature = self.signature;
+        let known = signature.names().filter(|name| given.contains_key(*name)).count();
+        let strays = given.iter().filter(|(name, _)| !signature.has(name));
+        // Most rows have none, and to look for them takes the fields squared.
+        for (stray, value) in strays.take(given.len().saturating_sub(known)) {
+            self.problems.add(|| unknown_field(signature, row, stray, value));
+        }
         let mut values = Vec::with_capacity(signature.fields.len());
         for field in &signature.fields {
             match given.get(field.name) {
@@ -321,5 +304,24 @@ impl Decoder<'_> {
             })
         };
         groups.into_iter().map(request).collect()
+    }
+}
+
+fn unknown_field(signature: &Signature<'_>, row: Option<usize>, name: &str, value: &Value) -> Problem {
+    const MOST_CHARACTERS: usize = 100;
+    let meant = nearest(name, signature.names());
+    let meant = meant
+        .map(|meant| format!(", did you mean \"{meant}\"?"))
+        .unwrap_or_default();
+    let known = quoted_all(signature.names().collect::<Vec<_>>().into_iter());
+    Problem {
+        row,
+        field: Some(name.chars().take(MOST_CHARACTERS).collect()),
+        expected: format!("one of {known}"),
+        got: shown(value),
+        message: format!(
+            "has an unknown field {}{meant}; its fields are {known}",
+            quoted(name)
+        ),
     }
 }

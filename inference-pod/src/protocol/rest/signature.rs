@@ -80,8 +80,8 @@ impl<'a> Signature<'a> {
         self.layout == Layout::Features
     }
 
-    pub(super) fn position(&self, name: &str) -> Option<usize> {
-        self.fields.iter().position(|field| field.name == name)
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.names().any(|known| known == name)
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
