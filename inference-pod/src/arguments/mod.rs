@@ -4,12 +4,14 @@ mod cache;
 mod listen;
 mod models;
 mod publish;
+mod rest;
 mod serve;
 
 pub use cache::CacheArguments;
 pub use listen::{CompressionLevel, ListenArguments};
 pub use models::{ModelArguments, ModelControlMode};
 pub use publish::PublishArguments;
+pub use rest::{CorsOrigin, RestArguments};
 pub use serve::{LimitArguments, ServeArguments, ShutdownArguments};
 
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{CacheArguments, CommonArguments, ListenArguments, ModelArguments};
+use super::{CacheArguments, CommonArguments, ListenArguments, ModelArguments, RestArguments};
 
 /// Flags of the server.
 #[derive(Debug, Args)]
@@ -16,6 +16,9 @@ pub struct ServeArguments {
     /// Where the server listens.
     #[command(flatten)]
     pub listen: ListenArguments,
+    /// What the REST front offers to browsers.
+    #[command(flatten)]
+    pub rest: RestArguments,
     /// How much of what clients may send.
     #[command(flatten)]
     pub limits: LimitArguments,

@@ -89,6 +89,10 @@ impl ServedModel {
         found.cloned().collect()
     }
 
+    fn default(&self) -> Option<Arc<ModelVersion>> {
+        self.versions.get(&self.default_version).cloned()
+    }
+
     /// The version for a request that names none.
     fn choose(&self) -> u64 {
         match self.weights.as_slice() {
@@ -145,6 +149,12 @@ impl Registry {
         table
             .get(model)
             .map_or_else(Vec::new, |served| served.candidates(version))
+    }
+
+    /// The version that a model's name stands for. To ask takes no turn from the versions that share its requests.
+    pub fn default_version(&self, model: &str) -> Result<Arc<ModelVersion>> {
+        let found = self.table.load().get(model).and_then(|served| served.default());
+        found.ok_or_else(|| self.missing(model, None))
     }
 
     /// All versions of a model that answer.

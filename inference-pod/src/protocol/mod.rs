@@ -13,6 +13,7 @@ mod json_tensor;
 pub mod operations;
 mod parameters;
 mod repository;
+pub mod request_id;
 pub mod rest;
 mod settings;
 mod status;

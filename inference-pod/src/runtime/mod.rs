@@ -5,6 +5,7 @@
 mod devices;
 mod library;
 mod session;
+mod strings;
 mod values;
 mod weights;
 

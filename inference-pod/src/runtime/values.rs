@@ -95,19 +95,11 @@ fn booleans(shape: &[i64], parts: &[&TensorData]) -> Result<DynValue, String> {
 }
 
 fn strings(shape: &[i64], parts: &[&TensorData]) -> Result<DynValue, String> {
-    let mut elements: Vec<String> = Vec::new();
-    for part in parts {
-        if let TensorData::Strings(strings) = part {
-            for string in strings {
-                let text =
-                    std::str::from_utf8(string).map_err(|_| "an element is not UTF-8 text".to_owned())?;
-                elements.push(text.to_owned());
-            }
-        }
-    }
-    Tensor::from_string_array((shape.to_vec(), elements.as_slice()))
-        .map(Tensor::into_dyn)
-        .map_err(|error| error.to_string())
+    let strings = parts.iter().flat_map(|part| match part {
+        TensorData::Strings(strings) => strings.as_slice(),
+        TensorData::Fixed(_) => &[],
+    });
+    super::strings::write(shape, &strings.collect::<Vec<_>>())
 }
 
 /// Copies a tensor out.
@@ -126,14 +118,7 @@ pub(super) fn read(datatype: DataType, value: &DynValue) -> Result<OutputTensor,
         DataType::Bf16 => elements::<bf16>(value),
         DataType::Fp32 => elements::<f32>(value),
         DataType::Fp64 => elements::<f64>(value),
-        DataType::Bytes => {
-            let (shape, strings) = value.try_extract_strings().map_err(|error| error.to_string())?;
-            let strings = strings.into_iter().map(Bytes::from).collect();
-            Ok(OutputTensor {
-                shape: shape.to_vec(),
-                data: TensorData::Strings(strings),
-            })
-        }
+        DataType::Bytes => super::strings::read(value),
     }
 }
 

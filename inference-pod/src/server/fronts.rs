@@ -38,7 +38,7 @@ pub(super) async fn start(
     let mut fronts = JoinSet::new();
     for (listener, router) in [
         (http, http_v2::router(Arc::clone(service))),
-        (rest, rest::router(Arc::clone(service))),
+        (rest, rest::router(Arc::clone(service), &arguments.rest)),
     ] {
         let closing =
             axum::middleware::from_fn_with_state(Arc::clone(&service.lifecycle), close_when_stopping);

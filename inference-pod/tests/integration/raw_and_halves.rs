@@ -155,3 +155,35 @@ async fn half_precision_travels_as_bytes_and_not_as_json() {
     assert_eq!(answer.raw_output_contents, [fp16, bf16]);
     assert_eq!(answer.outputs[1].datatype, "BF16");
 }
+
+#[tokio::test]
+async fn strings_are_bytes_of_any_kind() {
+    let repository = Repository::of(&["every_datatype"]);
+    let server = Server::start(&repository.uri(), &[]).await;
+    let strings: Vec<u8> = [&b"a\0b"[..], b"\xff\xfe", b""]
+        .iter()
+        .flat_map(|string| [&(string.len() as u32).to_le_bytes()[..], string].concat())
+        .collect();
+    let mut inputs = vec![
+        json!({"name": "BYTES", "datatype": "BYTES", "shape": [1, 3], "parameters": {"binary_data_size": strings.len()}}),
+        json!({"name": "FP16", "datatype": "FP16", "shape": [1, 1], "parameters": {"binary_data_size": 2}}),
+        json!({"name": "BF16", "datatype": "BF16", "shape": [1, 1], "parameters": {"binary_data_size": 2}}),
+        json!({"name": "BOOL", "datatype": "BOOL", "shape": [1, 1], "data": [true]}),
+    ];
+    for datatype in [
+        "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP32", "FP64",
+    ] {
+        inputs.push(json!({"name": datatype, "datatype": datatype, "shape": [1, 1], "data": [1]}));
+    }
+    let outputs = json!([{"name": "out_BYTES", "parameters": {"binary_data": true}}]);
+    let header = json!({"inputs": inputs, "outputs": outputs}).to_string();
+    let answer = client()
+        .post(format!("{}/v2/models/every_datatype/infer", server.http))
+        .header("Inference-Header-Content-Length", header.len())
+        .body([header.as_bytes(), &strings, &[0; 4]].concat())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(answer.bytes().await.unwrap().ends_with(&strings));
+}

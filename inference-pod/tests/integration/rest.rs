@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Repository, Server, client, post, publish_into};
 
-async fn predict(server: &Server, model: &str, instances: Value) -> (u16, Value) {
+pub async fn predict(server: &Server, model: &str, instances: Value) -> (u16, Value) {
     post(
         &format!("{}/v1/models/{model}:predict", server.rest),
         &json!({"instances": instances}),
@@ -138,7 +138,7 @@ async fn errors_name_row_and_field() {
         (
             "dense_1",
             json!([[1, 2, 3, "x"]]),
-            "instances[0]: Unable to parse",
+            "instances[0]: field \"x[3]\" must be a number, not \"x\"",
         ),
         ("dense_1", json!([{"y": 1}]), "unknown field \"y\""),
     ] {
@@ -162,7 +162,155 @@ async fn errors_name_row_and_field() {
         .unwrap();
     assert_eq!(broken.status(), 400);
     let (status, _) = post(&format!("{}/v1/models/iris", server.rest), &json!({})).await;
-    assert_eq!(status, 404);
+    assert_eq!(status, 405);
+    let (status, answer) = post(&format!("{}/v1/models/iris:explain", server.rest), &json!({})).await;
+    assert!(
+        status == 404 && answer["error"].as_str().unwrap().contains(":predict"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn everything_that_is_wrong_is_listed_at_once() {
+    let repository = Repository::new();
+    publish_into(&repository, "iris", "iris", 1);
+    let server = Server::start(&repository.uri(), &[]).await;
+    let typo = json!({"sepal_lenght": 5.1, "sepal_width": "3.5", "petal_length": 1, "petal_width": 0.2});
+    let (status, answer) = predict(&server, "iris", json!([[1, 2, 3, 4], typo])).await;
+    assert_eq!(status, 400);
+    let listed = |answer: &Value| -> Vec<(u64, String, String)> {
+        let errors = answer["errors"].as_array().unwrap().iter();
+        let text = |problem: &Value, name: &str| problem[name].as_str().unwrap().to_owned();
+        errors
+            .map(|problem| {
+                (
+                    problem["row"].as_u64().unwrap(),
+                    text(problem, "field"),
+                    text(problem, "message"),
+                )
+            })
+            .collect()
+    };
+    let names = "\"sepal_length\", \"sepal_width\", \"petal_length\", \"petal_width\"";
+    let expected = [
+        (
+            "sepal_lenght",
+            format!(
+                "has an unknown field \"sepal_lenght\", did you mean \"sepal_length\"?; its fields are {names}"
+            ),
+        ),
+        (
+            "sepal_length",
+            "lacks the field \"sepal_length\", which must be a number".to_owned(),
+        ),
+        (
+            "sepal_width",
+            "field \"sepal_width\" must be a number, not \"3.5\": leave out the quotes".to_owned(),
+        ),
+    ];
+    assert_eq!(
+        listed(&answer),
+        expected.map(|(field, message)| (1, field.to_owned(), message))
+    );
+    let typo = json!({"sepal_length": 5.1, "sepal_width": "3.5", "petal_length": 1e39, "petal_width": [1]});
+    let (_, answer) = predict(&server, "iris", json!([typo])).await;
+    let expected = [
+        (
+            "sepal_width",
+            "field \"sepal_width\" must be a number, not \"3.5\": leave out the quotes",
+        ),
+        (
+            "petal_length",
+            "field \"petal_length\" must be a number from -3.4028234663852886e38 to 3.4028234663852886e38 (FP32), not 1e+39",
+        ),
+        (
+            "petal_width",
+            "field \"petal_width\" must be a number, not a list of one value",
+        ),
+    ];
+    assert_eq!(
+        listed(&answer),
+        expected.map(|(field, message)| (0, field.to_owned(), message.to_owned()))
+    );
+    let (_, answer) = predict(&server, "iris", json!(vec![[0, 0, 0]; 1000])).await;
+    assert_eq!(
+        (answer["errors"].as_array().unwrap().len(), &answer["errorCount"]),
+        (20, &json!(1000))
+    );
+    assert!(
+        answer["error"].as_str().unwrap().ends_with("; and 997 more"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn rows_come_in_the_forms_that_kserve_and_tensorflow_serving_take() {
+    let repository = Repository::of(&["ratio", "fixed"]);
+    publish_into(&repository, "iris", "iris", 1);
+    let server = Server::start(&repository.uri(), &[]).await;
+    let ask = async |model: &str, body: Value| {
+        let url = format!("{}/v1/models/{model}:predict", server.rest);
+        let (status, answer) = post(&url, &body).await;
+        assert_eq!(status, 200, "{body}: {answer}");
+        answer["predictions"].clone()
+    };
+    let rows = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]];
+    let expected = ask("iris", json!({"instances": rows})).await;
+    let columns = json!({"sepal_width": [3.5, 3.0], "sepal_length": [5.1, 6.7], "petal_width": [0.2, 2.3], "petal_length": [1.4, 5.2]});
+    for body in [
+        json!({"inputs": rows}),
+        json!({"inputs": columns}),
+        json!({"signature_name": "serving_default", "instances": rows}),
+    ] {
+        assert_eq!(ask("iris", body).await, expected);
+    }
+    let predictions = ask("ratio", json!({"inputs": {"x": [6, [8]], "divisor": [2, 4]}})).await;
+    assert_eq!(predictions, json!([{"y": [3.0]}, {"y": [2.0]}]));
+    let predictions = ask("fixed", json!({"inputs": {"x": [[1, 2, 3]]}})).await;
+    assert_eq!(predictions, json!([{"y": [[-1.0, -2.0, -3.0]]}]));
+    let version = post(
+        &format!("{}/v1/models/iris/versions/1:predict", server.rest),
+        &json!({"instances": rows}),
+    )
+    .await;
+    assert_eq!(version.1["predictions"], expected);
+    for (path, status) in [
+        ("iris/versions/2:predict", 404),
+        ("iris/versions/one:predict", 400),
+    ] {
+        let answer = post(
+            &format!("{}/v1/models/{path}", server.rest),
+            &json!({"instances": rows}),
+        )
+        .await;
+        assert_eq!(answer.0, status, "{}", answer.1);
+    }
+    for (columns, part) in [
+        (
+            json!({"x": [1, 2], "divisor": [1]}),
+            "inputs: the column \"divisor\" must be as long as that of \"x\", which has 2",
+        ),
+        (
+            json!({"x": 1, "divisor": [1]}),
+            "inputs: the column \"x\" must be a list with a value for each row, not 1",
+        ),
+        (json!({"x": [1]}), "inputs: lacks the field \"divisor\""),
+        (json!({"x": [], "divisor": []}), "\"inputs\" is empty"),
+        (
+            json!({"x": [1, "a"], "divisor": [1, 2]}),
+            "inputs[1]: field \"x\" must be a number",
+        ),
+    ] {
+        let (status, answer) = post(
+            &format!("{}/predict/ratio", server.rest),
+            &json!({"inputs": columns}),
+        )
+        .await;
+        assert!(
+            status == 400 && answer["error"].as_str().unwrap().contains(part),
+            "{columns}: {answer}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -178,6 +326,12 @@ async fn the_models_are_listed() {
         (&json!(4), &json!("Classification"))
     );
     assert_eq!(iris["classLabels"], json!(["setosa", "versicolor", "virginica"]));
+    // KServe's client reads these two.
+    assert_eq!((&iris["name"], &iris["ready"]), (&json!("iris"), &json!(true)));
+    let version = server
+        .get(format!("{}/v1/models/iris/versions/4", server.rest))
+        .await;
+    assert_eq!(version, iris);
     let health = server.get(format!("{}/health", server.rest)).await;
     assert_eq!(health, json!({"status": "ready"}));
 }

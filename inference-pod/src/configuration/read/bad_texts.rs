@@ -80,6 +80,7 @@ pub(super) const BAD: &[(&str, &str)] = &[
     ("optimization { execution_accelerators {\n cpu_execution_accelerator { name: \"openvino\" } } }", "2: cpu_execution_accelerator of execution_accelerators is not supported; ONNX Runtime's own CPU provider is the only one; remove it"),
     ("parameters { value { string_value: \"x\" } }", "1: parameters lacks its key"),
     ("parameters { key: \"a\" }\nparameters { key: \"a\" }", "2: parameters holds the same key twice, first in line 1; remove one of them"),
+    ("parameters { key: \"missing_values\" value { string_value: \"0\" } }", "1: parameter \"missing_values\" cannot be \"0\"; it is \"NaN\", which null stands for in rows over REST"),
     ("parameters { key: \"intra_op_thread_count\" value { string_value: \"many\" } }", "1: parameter \"intra_op_thread_count\" cannot be \"many\"; it is a number of threads from 0 to 1024"),
     ("parameters { key: \"execution_mode\" value { string_value: \"2\" } }", "1: parameter \"execution_mode\" cannot be \"2\"; it is 0 (one after another) or 1 (in parallel)"),
     ("parameters { key: \"memory.enable_memory_arena_shrinkage\" value { string_value: \"gpu:0\" } }", "1: parameter \"memory.enable_memory_arena_shrinkage\" cannot be \"gpu:0\"; it is \"cpu:0\": the CPU's arena alone is shrunk"),

@@ -49,6 +49,10 @@ fn apply(key: &str, value: &str, session: &mut SessionSettings) -> std::result::
         "session.use_device_allocator_for_initializers" => {
             session.initializers_outside_arena = switch(value, "0 or 1")?;
         }
+        // Not ONNX Runtime's: read by the REST front.
+        "missing_values" if value != "NaN" => {
+            return Err("\"NaN\", which null stands for in rows over REST".to_owned());
+        }
         _ => {}
     }
     Ok(())

@@ -3,9 +3,8 @@
 use aiops_model_repository::{Manifest, Task};
 use serde_json::{Map, Value, json};
 
-use crate::error::{InferenceError, Result};
+use super::elements;
 use crate::models::ModelVersion;
-use crate::protocol::json_tensor;
 use crate::tensor::{InferenceResponse, Tensor};
 
 /// What a model takes and answers.
@@ -20,6 +19,8 @@ pub(super) fn describe(model: &ModelVersion, versions: &[u64]) -> Value {
     };
     let manifest = model.manifest.as_ref();
     json!({
+        "name": model.name,
+        "ready": true,
         "model": model.name,
         "version": model.version,
         "versions": versions,
@@ -33,13 +34,13 @@ pub(super) fn describe(model: &ModelVersion, versions: &[u64]) -> Value {
 }
 
 /// One prediction for each row.
-pub(super) fn predictions(model: &ModelVersion, answer: &InferenceResponse) -> Result<Vec<Value>> {
+pub(super) fn predictions(model: &ModelVersion, answer: &InferenceResponse) -> Vec<Value> {
     let batched = model.config.max_batch_size > 0;
     let columns = answer
         .outputs
         .iter()
-        .map(|output| Ok((output, rows(output, batched)?)));
-    let columns: Vec<(&Tensor, Vec<Value>)> = columns.collect::<Result<_>>()?;
+        .map(|output| (output, rows(output, batched)));
+    let columns: Vec<(&Tensor, Vec<Value>)> = columns.collect();
     let count = columns.first().map_or(0, |(_, rows)| rows.len());
     let column = |name: &str| {
         columns
@@ -52,26 +53,32 @@ pub(super) fn predictions(model: &ModelVersion, answer: &InferenceResponse) -> R
         Some(Task::Classification) => {
             if let (Some(manifest), Some(labels)) = (manifest, column("label")) {
                 let probabilities = column("probabilities");
-                return Ok((0..count)
-                    .map(|row| classification(manifest, &labels[row], probabilities.map(|rows| &rows[row])))
-                    .collect());
+                return (0..count)
+                    .map(|row| {
+                        classification(
+                            manifest,
+                            labels.get(row),
+                            probabilities.and_then(|rows| rows.get(row)),
+                        )
+                    })
+                    .collect();
             }
         }
         Some(Task::Regression) => {
             if let Some(values) = column("prediction") {
-                return Ok(values
+                return values
                     .iter()
                     .map(|value| json!({"value": scalar(value)}))
-                    .collect());
+                    .collect();
             }
         }
         None => {}
     }
-    Ok((0..count).map(|row| by_output_name(&columns, row)).collect())
+    (0..count).map(|row| by_output_name(&columns, row)).collect()
 }
 
-fn classification(manifest: &Manifest, label: &Value, probabilities: Option<&Value>) -> Value {
-    let label = scalar(label);
+fn classification(manifest: &Manifest, label: Option<&Value>, probabilities: Option<&Value>) -> Value {
+    let label = label.map_or(&Value::Null, scalar);
     let class = manifest.class_values.iter().position(|value| value == label);
     let name = class.and_then(|class| manifest.class_labels.get(class));
     let mut prediction = Map::new();
@@ -108,22 +115,14 @@ fn scalar(value: &Value) -> &Value {
 }
 
 /// An output as one nested value for each row; as one row where the model has none.
-fn rows(output: &Tensor, batched: bool) -> Result<Vec<Value>> {
-    json_tensor::check_expressible(&output.name, output.datatype, &output.data)?;
-    let written = json_tensor::Written {
-        datatype: output.datatype,
-        data: &output.data,
-    };
-    // By way of text, in which an FP32 number has no more digits than it is worth.
-    let flat: Vec<Value> = serde_json::to_vec(&written)
-        .and_then(|text| serde_json::from_slice(&text))
-        .map_err(|error| InferenceError::internal(error.to_string()))?;
-    let mut flat = flat.into_iter();
+fn rows(output: &Tensor, batched: bool) -> Vec<Value> {
+    let mut flat = elements::values(output).into_iter();
     if !batched {
-        return Ok(vec![nest(&output.shape, &mut flat)]);
+        return vec![nest(&output.shape, &mut flat)];
     }
     let count = output.shape.first().copied().unwrap_or(0);
-    Ok((0..count).map(|_| nest(&output.shape[1..], &mut flat)).collect())
+    let inner = output.shape.get(1..).unwrap_or_default();
+    (0..count).map(|_| nest(inner, &mut flat)).collect()
 }
 
 fn nest(shape: &[i64], flat: &mut impl Iterator<Item = Value>) -> Value {

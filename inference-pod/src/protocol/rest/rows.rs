@@ -1,234 +1,327 @@
-//! Rows of JSON to tensors, with errors that name the row, the field and what was expected.
+//! Rows of JSON to tensors. Everything that is wrong with them is found, with row, field and what was expected.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::configuration::TensorConfig;
-use crate::error::{InferenceError, Result};
+use super::elements::Elements;
+use super::field_values::{Walk, described, fits, misshapen, shape_of, size};
+use super::problems::{Problem, Problems, RefusedRows, quoted, quoted_all, shown};
+use super::question::Question;
+use super::signature::{Field, Layout, Signature};
+use super::suggest::nearest;
+use crate::error::InferenceError;
 use crate::models::ModelVersion;
-use crate::protocol::json_tensor;
-use crate::tensor::{DataType, InferenceRequest, Tensor, TensorData};
+use crate::tensor::{InferenceRequest, Tensor};
 
-/// Requests that together hold all rows, none larger than the model takes.
-pub(super) fn decode(model: &ModelVersion, instances: &[Value]) -> Result<Vec<InferenceRequest>> {
-    if instances.is_empty() {
-        return Err(InferenceError::invalid(
-            "\"instances\" is empty: send at least one row",
-        ));
-    }
-    let config = &model.config;
-    let chunk = match config.max_batch_size {
-        0 => 1,
-        size => size as usize,
-    };
-    let inputs = config.inputs.as_slice();
-    let mut requests = Vec::with_capacity(instances.len().div_ceil(chunk));
-    for (index, rows) in instances.chunks(chunk).enumerate() {
-        let first = index * chunk;
-        let tensors = match (feature_names(model), inputs) {
-            (Some(names), [input]) => {
-                let ordered = rows
-                    .iter()
-                    .enumerate()
-                    .map(|(offset, row)| order_features(row, names, input.datatype, first + offset))
-                    .collect::<Result<Vec<_>>>()?;
-                vec![tensor(model, input, &ordered.iter().collect::<Vec<_>>(), first)?]
-            }
-            (_, inputs) => by_tensor_name(model, inputs, rows, first)?,
-        };
-        requests.push(InferenceRequest {
-            inputs: tensors,
-            ..InferenceRequest::default()
-        });
-    }
-    Ok(requests)
+/// Why rows are not taken.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    Rows(RefusedRows),
+    Request(InferenceError),
 }
 
-/// Names of the columns of the only input, where the publisher knew them.
-fn feature_names(model: &ModelVersion) -> Option<&[String]> {
-    let names = model
-        .manifest
-        .as_ref()
-        .map(|manifest| manifest.feature_names.as_slice())?;
-    (!names.is_empty()).then_some(names)
-}
-
-/// One row as a list in the order of the features.
-fn order_features(row: &Value, names: &[String], datatype: DataType, number: usize) -> Result<Value> {
-    let is_value = |value: &Value| match datatype {
-        DataType::Bytes => value.is_string(),
-        DataType::Bool => value.is_boolean(),
-        _ => value.is_number(),
-    };
-    let wanted = match datatype {
-        DataType::Bytes => "a string",
-        DataType::Bool => "true or false",
-        _ => "a number",
-    };
-    match row {
-        Value::Object(fields) => {
-            if let Some(stray) = fields.keys().find(|field| !names.contains(field)) {
-                return Err(wrong(
-                    number,
-                    format!(
-                        "has an unknown field \"{stray}\"; its fields are {}",
-                        quoted(names)
-                    ),
-                ));
-            }
-            let values = names.iter().map(|name| match fields.get(name) {
-                Some(value) if is_value(value) => Ok(value.clone()),
-                Some(other) => Err(wrong(
-                    number,
-                    format!("field \"{name}\" must be {wanted}, not {other}"),
-                )),
-                None => Err(wrong(
-                    number,
-                    format!("lacks the field \"{name}\", which must be {wanted}"),
-                )),
-            });
-            Ok(Value::Array(values.collect::<Result<_>>()?))
-        }
-        Value::Array(values) => {
-            if values.len() != names.len() {
-                return Err(wrong(
-                    number,
-                    format!(
-                        "has {} values, but there are {} features: {}",
-                        values.len(),
-                        names.len(),
-                        quoted(names)
-                    ),
-                ));
-            }
-            match values.iter().zip(names).find(|(value, _)| !is_value(value)) {
-                Some((other, name)) => Err(wrong(
-                    number,
-                    format!("field \"{name}\" must be {wanted}, not {other}"),
-                )),
-                None => Ok(row.clone()),
-            }
-        }
-        other => Err(wrong(number, format!("must be a list or an object, not {other}"))),
+impl From<InferenceError> for Refusal {
+    fn from(error: InferenceError) -> Self {
+        Self::Request(error)
     }
 }
 
-/// Rows of a model whose features have no names: an object by input names, or the value itself for a single input.
-fn by_tensor_name(
-    model: &ModelVersion,
-    inputs: &[TensorConfig],
-    rows: &[Value],
-    first: usize,
-) -> Result<Vec<Tensor>> {
-    let names: Vec<_> = inputs.iter().map(|input| input.name.clone()).collect();
-    inputs
-        .iter()
-        .map(|input| {
-            let values = rows.iter().enumerate().map(|(offset, row)| match row {
-                Value::Object(fields) => {
-                    if let Some(stray) = fields.keys().find(|field| !names.contains(field)) {
-                        let known = quoted(&names);
-                        return Err(wrong(
-                            first + offset,
-                            format!("has an unknown field \"{stray}\"; its fields are {known}"),
-                        ));
-                    }
-                    fields.get(&input.name).ok_or_else(|| {
-                        wrong(
-                            first + offset,
-                            format!("lacks the field \"{}\" of {}", input.name, input.datatype),
-                        )
-                    })
+/// Requests that together hold all rows, in order, none larger than the model takes.
+pub(super) fn decode(model: &ModelVersion, question: &Question) -> Result<Vec<InferenceRequest>, Refusal> {
+    let signature = Signature::of(model);
+    let mut decoder = Decoder {
+        most_rows: (model.config.max_batch_size as usize).max(1),
+        input: model.config.inputs.first().map_or("", |input| &input.name),
+        signature: &signature,
+        problems: Problems::default(),
+        groups: Vec::new(),
+    };
+    let key = question.key();
+    let empty = || InferenceError::invalid(format!("\"{key}\" is empty: send at least one row"));
+    match question {
+        Question::Rows { rows, .. } if rows.is_empty() => return Err(empty().into()),
+        Question::Rows { rows, .. } => {
+            for (number, row) in rows.iter().enumerate() {
+                if let Some(values) = decoder.values(number, row) {
+                    decoder.append(number, &values);
                 }
-                value if inputs.len() == 1 => Ok(value),
-                _ => Err(wrong(
-                    first + offset,
-                    format!("must be an object with the fields {}", quoted(&names)),
-                )),
-            });
-            tensor(model, input, &values.collect::<Result<Vec<_>>>()?, first)
-        })
-        .collect()
+            }
+        }
+        Question::Columns(columns) => {
+            if decoder.append_columns(columns) == Some(0) {
+                return Err(empty().into());
+            }
+        }
+    }
+    if !decoder.problems.is_empty() {
+        return Err(Refusal::Rows(decoder.problems.into_refusal(key)));
+    }
+    Ok(decoder.requests()?)
 }
 
-/// Rows of one input, put together. Open sizes are those of the first row.
-fn tensor(model: &ModelVersion, input: &TensorConfig, rows: &[&Value], first: usize) -> Result<Tensor> {
-    let batched = model.config.max_batch_size > 0;
-    let mut dims: Option<Vec<i64>> = None;
-    let mut bytes = Vec::new();
-    let mut strings = Vec::new();
-    for (offset, row) in rows.iter().enumerate() {
-        let mut shape = shape_of(row);
-        if batched && input.dims == [1] && shape.is_empty() {
-            // One value a row needs no list around it.
-            shape = vec![1];
+/// Rows whose lists have the same sizes: one request.
+struct Group {
+    /// Sizes of the lists of each field.
+    shapes: Vec<Vec<i64>>,
+    /// Elements of each tensor.
+    elements: Vec<Elements>,
+    rows: usize,
+}
+
+struct Decoder<'a> {
+    signature: &'a Signature<'a>,
+    /// Name of the first input, which holds the features where they have names.
+    input: &'a str,
+    most_rows: usize,
+    problems: Problems,
+    groups: Vec<Group>,
+}
+
+impl Decoder<'_> {
+    /// The values of a row in the order of the fields; nothing when some are not there.
+    fn values<'v>(&mut self, number: usize, row: &'v Value) -> Option<Vec<&'v Value>> {
+        match row {
+            Value::Object(fields) => self.values_by_name(Some(number), fields),
+            Value::Array(list) if self.signature.has_list_rows() => {
+                let count = self.signature.fields.len();
+                if list.len() == count {
+                    return Some(list.iter().collect());
+                }
+                let names = self.signature.names();
+                self.problems.add(|| Problem {
+                    row: Some(number),
+                    field: None,
+                    expected: format!("{count} values"),
+                    got: shown(row),
+                    message: format!(
+                        "has {} values, but there are {count} features: {}",
+                        list.len(),
+                        quoted_all(names.collect::<Vec<_>>().into_iter())
+                    ),
+                });
+                None
+            }
+            value if self.signature.has_bare_rows() => Some(vec![value]),
+            other => {
+                let what = if self.signature.has_list_rows() {
+                    "a list or an object"
+                } else {
+                    "an object"
+                };
+                let names = self.names();
+                self.problems.add(|| Problem {
+                    row: Some(number),
+                    field: None,
+                    expected: what.to_owned(),
+                    got: shown(other),
+                    message: format!("must be {what} with the fields {names}, not {}", shown(other)),
+                });
+                None
+            }
         }
-        let fits = shape.len() == input.dims.len()
-            && input
-                .dims
-                .iter()
-                .zip(&shape)
-                .all(|(wanted, given)| *wanted == -1 || wanted == given);
-        if !fits || dims.as_ref().is_some_and(|dims| *dims != shape) {
-            let wanted = dims.as_ref().unwrap_or(&input.dims);
-            return Err(wrong(
-                first + offset,
-                format!(
-                    "input \"{}\" must have shape {wanted:?}, not {shape:?}",
-                    input.name
+    }
+
+    /// The same from an object, which may be a row or hold the columns.
+    fn values_by_name<'v>(
+        &mut self,
+        row: Option<usize>,
+        given: &'v Map<String, Value>,
+    ) -> Option<Vec<&'v Value>> {
+        let signature = self.signature;
+        let known = signature.names().filter(|name| given.contains_key(*name)).count();
+        let strays = given.iter().filter(|(name, _)| !signature.has(name));
+        // Most rows have none, and to look for them takes the fields squared.
+        for (stray, value) in strays.take(given.len().saturating_sub(known)) {
+            self.problems.add(|| unknown_field(signature, row, stray, value));
+        }
+        let mut values = Vec::with_capacity(signature.fields.len());
+        for field in &signature.fields {
+            match given.get(field.name) {
+                Some(value) => values.push(value),
+                None => self.problems.add(|| {
+                    let expected = described(field);
+                    Problem {
+                        row,
+                        field: Some(field.name.to_owned()),
+                        message: format!("lacks the field \"{}\", which must be {expected}", field.name),
+                        expected,
+                        got: "nothing".to_owned(),
+                    }
+                }),
+            }
+        }
+        if values.len() == signature.fields.len() {
+            return Some(values);
+        }
+        // What else is wrong with the row is found all the same.
+        if let Some(number) = row {
+            for field in &signature.fields {
+                if let Some(value) = given.get(field.name) {
+                    self.check(number, field, value);
+                }
+            }
+        }
+        None
+    }
+
+    /// Columns, a row at a time; answers how many rows there are. The columns of a model without rows are its one row.
+    fn append_columns(&mut self, columns: &Map<String, Value>) -> Option<usize> {
+        let values = self.values_by_name(None, columns)?;
+        if !self.signature.batched {
+            self.append(0, &values);
+            return Some(1);
+        }
+        let mut lists = Vec::with_capacity(values.len());
+        for (field, value) in self.signature.fields.iter().zip(values) {
+            let first: Option<&Vec<Value>> = lists.first().copied();
+            let expected = match (value, first) {
+                (Value::Array(list), Some(first)) if list.len() != first.len() => {
+                    let first_name = self.signature.fields[0].name;
+                    format!("as long as that of \"{first_name}\", which has {}", first.len())
+                }
+                (Value::Array(list), _) => {
+                    lists.push(list);
+                    continue;
+                }
+                _ => "a list with a value for each row".to_owned(),
+            };
+            self.problems.add(|| Problem {
+                row: None,
+                field: Some(field.name.to_owned()),
+                message: format!(
+                    "the column \"{}\" must be {expected}, not {}",
+                    field.name,
+                    shown(value)
                 ),
-            ));
+                expected,
+                got: shown(value),
+            });
         }
-        dims = Some(shape);
-        let text = row.to_string();
-        match json_tensor::decode(&input.name, input.datatype, &text, text.len()) {
-            Ok(TensorData::Fixed(more)) => bytes.extend_from_slice(&more),
-            Ok(TensorData::Strings(more)) => strings.extend(more),
-            Err(error) => return Err(wrong(first + offset, error.message)),
+        if lists.len() < self.signature.fields.len() {
+            return None;
+        }
+        let rows = lists.first().map_or(0, |list| list.len());
+        for number in 0..rows {
+            let row: Vec<_> = lists.iter().map(|list| &list[number]).collect();
+            self.append(number, &row);
+        }
+        Some(rows)
+    }
+
+    /// Adds a row to those with lists of its sizes.
+    fn append(&mut self, number: usize, values: &[&Value]) {
+        let signature = self.signature;
+        let Some(shapes) = self.shapes(number, values) else {
+            return;
+        };
+        if self
+            .groups
+            .last()
+            .is_none_or(|group| group.rows == self.most_rows || group.shapes != shapes)
+        {
+            let tensors = match signature.layout {
+                Layout::Features => 1,
+                Layout::Inputs => signature.fields.len(),
+            };
+            self.groups.push(Group {
+                shapes,
+                elements: (0..tensors).map(|_| Elements::default()).collect(),
+                rows: 0,
+            });
+        }
+        let Some(group) = self.groups.last_mut() else {
+            return;
+        };
+        group.rows += 1;
+        for (index, (field, value)) in signature.fields.iter().zip(values).enumerate() {
+            let (elements, shape): (_, &[i64]) = match signature.layout {
+                Layout::Features => (&mut group.elements[0], &[]),
+                Layout::Inputs => (&mut group.elements[index], &group.shapes[index]),
+            };
+            Walk::new(number, field, elements, &mut self.problems).take(value, shape);
         }
     }
-    let rows = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-    let shape = batched
-        .then_some(rows)
-        .into_iter()
-        .chain(dims.unwrap_or_default())
-        .collect();
-    let data = match input.datatype {
-        DataType::Bytes => TensorData::Strings(strings),
-        _ => TensorData::Fixed(bytes.into()),
-    };
-    Tensor::new(input.name.clone(), input.datatype, shape, data)
-        .map_err(|error| wrong(first, format!("its lists are ragged: {}", error.message)))
-}
 
-/// Sizes of nested lists, following the first element of each.
-fn shape_of(value: &Value) -> Vec<i64> {
-    let mut shape = Vec::new();
-    let mut inner = value;
-    while let Value::Array(list) = inner {
-        shape.push(i64::try_from(list.len()).unwrap_or(i64::MAX));
-        match list.first() {
-            Some(first) => inner = first,
-            None => break,
+    /// Sizes of a row's lists, where fields have lists; nothing where one does not fit.
+    fn shapes(&mut self, number: usize, values: &[&Value]) -> Option<Vec<Vec<i64>>> {
+        if self.signature.layout == Layout::Features {
+            return Some(Vec::new());
         }
+        let signature = self.signature;
+        let fields = || signature.fields.iter().zip(values);
+        let shapes: Vec<_> = fields().map(|(field, value)| shape_of(field, value)).collect();
+        if fields()
+            .zip(&shapes)
+            .all(|((field, _), shape)| fits(field.dims, shape))
+        {
+            return Some(shapes);
+        }
+        for (field, value) in fields() {
+            self.check(number, field, value);
+        }
+        None
     }
-    shape
+
+    /// Finds what is wrong with a value of a row that is not taken anyway.
+    fn check(&mut self, number: usize, field: &Field<'_>, value: &Value) {
+        let shape = shape_of(field, value);
+        if self.signature.layout == Layout::Inputs && !fits(field.dims, &shape) {
+            self.problems.add(|| misshapen(number, field, value, &shape));
+            return;
+        }
+        let shape = match self.signature.layout {
+            Layout::Features => &[],
+            Layout::Inputs => shape.as_slice(),
+        };
+        let mut nowhere = Elements::default();
+        Walk::new(number, field, &mut nowhere, &mut self.problems).take(value, shape);
+    }
+
+    fn names(&self) -> String {
+        quoted_all(self.signature.names().collect::<Vec<_>>().into_iter())
+    }
+
+    fn requests(self) -> Result<Vec<InferenceRequest>, InferenceError> {
+        let Self {
+            signature,
+            groups,
+            input,
+            ..
+        } = self;
+        let request = |group: Group| {
+            let batch = signature.batched.then(|| size(group.rows));
+            let tensors = group.elements.into_iter().enumerate().map(|(index, elements)| {
+                let (name, shape) = match signature.layout {
+                    Layout::Features => (input, vec![size(signature.fields.len())]),
+                    Layout::Inputs => (signature.fields[index].name, group.shapes[index].clone()),
+                };
+                let datatype = signature.fields[index].datatype;
+                let shape = batch.into_iter().chain(shape).collect();
+                Tensor::new(name.to_owned(), datatype, shape, elements.into_data(datatype))
+            });
+            Ok(InferenceRequest {
+                inputs: tensors.collect::<Result<_, InferenceError>>()?,
+                ..InferenceRequest::default()
+            })
+        };
+        groups.into_iter().map(request).collect()
+    }
 }
 
-fn wrong(row: usize, what: String) -> InferenceError {
-    InferenceError::invalid(format!("instances[{row}]: {what}"))
-}
-
-fn quoted(names: &[String]) -> String {
-    const SHOWN: usize = 40;
-    let shown: Vec<_> = names
-        .iter()
-        .take(SHOWN)
-        .map(|name| format!("\"{name}\""))
-        .collect();
-    let more = if names.len() > SHOWN {
-        format!(" and {} more", names.len() - SHOWN)
-    } else {
-        String::new()
-    };
-    shown.join(", ") + &more
+fn unknown_field(signature: &Signature<'_>, row: Option<usize>, name: &str, value: &Value) -> Problem {
+    const MOST_CHARACTERS: usize = 100;
+    let meant = nearest(name, signature.names());
+    let meant = meant
+        .map(|meant| format!(", did you mean \"{meant}\"?"))
+        .unwrap_or_default();
+    let known = quoted_all(signature.names().collect::<Vec<_>>().into_iter());
+    Problem {
+        row,
+        field: Some(name.chars().take(MOST_CHARACTERS).collect()),
+        expected: format!("one of {known}"),
+        got: shown(value),
+        message: format!(
+            "has an unknown field {}{meant}; its fields are {known}",
+            quoted(name)
+        ),
+    }
 }

@@ -1,0 +1,137 @@
+//! The models by name: their list, what each takes and answers, and asking them, which is a verb at the end of the name.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, Method};
+use serde_json::json;
+
+use super::errors::RestError;
+use super::predict::predict;
+use super::{Context, PREDICT, READ, answer};
+use crate::error::{InferenceError, Result};
+use crate::models::ModelVersion;
+use crate::protocol::Service;
+
+/// A model, or one version of it.
+pub(super) struct Target {
+    model: String,
+    version: Option<u64>,
+}
+
+impl Target {
+    pub(super) fn model(name: &str) -> Self {
+        Self {
+            model: name.to_owned(),
+            version: None,
+        }
+    }
+
+    fn version(model: &str, version: &str) -> Result<Self> {
+        let number = version.parse().map_err(|_| {
+            InferenceError::invalid(format!(
+                "model version '{version}' should be an integral value > 0"
+            ))
+        })?;
+        Ok(Self {
+            model: model.to_owned(),
+            version: Some(number),
+        })
+    }
+
+    /// The version that answers, which takes its turn among those that share the requests.
+    pub(super) fn find(&self, service: &Service) -> Result<Arc<ModelVersion>> {
+        service.registry.find(&self.model, self.version)
+    }
+
+    /// Whether somebody answers.
+    pub(super) fn check(&self, service: &Service) -> Result<()> {
+        self.shown(service).map(drop)
+    }
+
+    /// The version that is shown to those who only look.
+    fn shown(&self, service: &Service) -> Result<Arc<ModelVersion>> {
+        match self.version {
+            Some(_) => self.find(service),
+            None => service.registry.default_version(&self.model),
+        }
+    }
+}
+
+pub(super) async fn list(State(service): Context) -> impl IntoResponse {
+    let mut names: Vec<_> = service
+        .registry
+        .all()
+        .iter()
+        .map(|version| version.name.clone())
+        .collect();
+    names.dedup();
+    Json(json!({"models": names}))
+}
+
+/// `/v1/models/{model}` and `/v1/models/{model}:predict`.
+pub(super) async fn model(
+    State(service): Context,
+    Path(segment): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, RestError> {
+    match asked(&segment) {
+        Some(name) => predict(&service, method, &headers, body, || Ok(Target::model(name))).await,
+        None => describe(&service, method, &segment, || Ok(Target::model(&segment))),
+    }
+}
+
+/// `/v1/models/{model}/versions/{version}` and `/v1/models/{model}/versions/{version}:predict`.
+pub(super) async fn version(
+    State(service): Context,
+    Path((model, segment)): Path<(String, String)>,
+    method: Method,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, RestError> {
+    match asked(&segment) {
+        Some(version) => {
+            predict(&service, method, &headers, body, || {
+                Target::version(&model, version)
+            })
+            .await
+        }
+        None => describe(&service, method, &segment, || Target::version(&model, &segment)),
+    }
+}
+
+/// What stands before the verb, where there is one.
+fn asked(segment: &str) -> Option<&str> {
+    segment.strip_suffix(PREDICT)
+}
+
+fn describe(
+    service: &Service,
+    method: Method,
+    segment: &str,
+    target: impl Fn() -> Result<Target>,
+) -> Result<Response, RestError> {
+    if let Some((_, verb)) = segment.rsplit_once(':') {
+        return Err(InferenceError::not_found(format!(
+            "there is no \":{verb}\": models are asked with POST to a path that ends with {PREDICT}"
+        ))
+        .into());
+    }
+    if method != Method::GET && method != Method::HEAD {
+        return Err(RestError::Method(method, READ));
+    }
+    let target = target()?;
+    let model = target.shown(service)?;
+    let versions: Vec<_> = service
+        .registry
+        .versions(&target.model)?
+        .iter()
+        .map(|version| version.version)
+        .collect();
+    Ok(Json(answer::describe(&model, &versions)).into_response())
+}
