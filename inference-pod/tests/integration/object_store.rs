@@ -231,35 +231,3 @@ async fn what_will_be_found_again_ends_a_publication_at_once_with_its_reason() {
         assert!(message["message"].as_str().unwrap().contains(part), "{message}");
     }
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_ensemble_is_served_from_a_bucket() {
-    let minio = Minio::start().await;
-    publish_to(&minio, "iris", "1");
-    let config = r#"platform: "ensemble" max_batch_size: 8
-        input { name: "ROWS" data_type: TYPE_FP32 dims: 4 }
-        output { name: "SHARES" data_type: TYPE_FP32 dims: 3 }
-        ensemble_scheduling { step { model_name: "iris" model_version: -1
-            input_map { key: "features" value: "ROWS" }
-            output_map { key: "probabilities" value: "SHARES" } } }"#;
-    // A bucket has no empty folders, so a file stands for the version.
-    for (key, text) in [("config.pbtxt", config), ("1/README", "an ensemble has no files")] {
-        let put = minio.client().put_object().bucket("models");
-        let put = put
-            .key(format!("team/rated/{key}"))
-            .body(text.as_bytes().to_vec().into());
-        put.send().await.unwrap();
-    }
-    let cache = tempfile::tempdir().unwrap();
-    let arguments = ["--model-cache", cache.path().to_str().unwrap()];
-    let server = Server::start_with_environment("s3://models/team", &arguments, &environment(&minio));
-    server.wait_until_ready().await;
-    let request = json!({"inputs": [{"name": "ROWS", "shape": [1, 4], "datatype": "FP32", "data": [5.1, 3.5, 1.4, 0.2]}]});
-    let (status, answer) = server.infer("rated", &request).await;
-    let shares = answer["outputs"][0]["data"].as_array().unwrap();
-    assert!(
-        status == 200 && shares[0].as_f64().unwrap() > 0.9 && shares.len() == 3,
-        "{answer}"
-    );
-    assert_eq!(cached(cache.path()).len(), 2);
-}

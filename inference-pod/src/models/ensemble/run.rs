@@ -55,13 +55,12 @@ impl Ensemble {
         .boxed()
     }
 
-    async fn run(&self, mut call: Call<'_>) -> Result<InferenceResponse> {
+    async fn run(&self, call: Call<'_>) -> Result<InferenceResponse> {
         let targets = self.targets()?;
         let plan = &self.plan;
         let mut waiting = plan.needed(&call.accepted.outputs);
         let mut readers = plan.readers(&waiting, &call.accepted.outputs);
-        let mut tensors = self.given(&mut call);
-        let call = call;
+        let mut tensors = self.given(&call);
         let mut running = FuturesUnordered::new();
         loop {
             let (ready, not_yet): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|step| {
@@ -110,20 +109,17 @@ impl Ensemble {
             .collect()
     }
 
-    /// The tensors that the request brings, taken out of it: they go when the last step that reads them has them.
-    fn given(&self, call: &mut Call<'_>) -> Vec<Option<Value>> {
-        call.request.inputs.clear();
-        call.request.outputs.clear();
-        let brought = std::mem::take(&mut call.accepted.inputs);
+    /// The tensors that the request brings.
+    fn given(&self, call: &Call<'_>) -> Vec<Option<Value>> {
         let mut tensors = vec![None; self.plan.tensors()];
         let config = &call.model.config;
         let rows = (config.max_batch_size > 0).then_some(call.accepted.rows as i64);
-        let given = config.inputs.iter().zip(brought);
+        let given = config.inputs.iter().zip(&call.accepted.inputs);
         for (tensor, (input, given)) in self.plan.inputs.iter().zip(given) {
             tensors[*tensor] = Some(Value {
                 datatype: input.datatype,
-                shape: given.shape,
-                data: given.data,
+                shape: given.shape.clone(),
+                data: given.data.clone(),
                 rows,
             });
         }
