@@ -2,7 +2,9 @@
 
 use clap::Args;
 
-use super::{CommonArguments, ListenArguments, ModelArguments};
+use super::{
+    AccessArguments, CommonArguments, ConnectionArguments, ListenArguments, ModelArguments, TlsArguments,
+};
 
 /// Flags of the server.
 #[derive(Debug, Args)]
@@ -16,6 +18,15 @@ pub struct ServeArguments {
     /// How much of what clients may send.
     #[command(flatten)]
     pub limits: LimitArguments,
+    /// How connections live.
+    #[command(flatten)]
+    pub connections: ConnectionArguments,
+    /// How they are secured.
+    #[command(flatten)]
+    pub tls: TlsArguments,
+    /// Who may call what.
+    #[command(flatten)]
+    pub access: AccessArguments,
     /// How it ends.
     #[command(flatten)]
     pub shutdown: ShutdownArguments,
