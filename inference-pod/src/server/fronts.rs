@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::connections::{self, ConnectionLimits, Front, Protocol};
 use crate::arguments::{CompressionLevel, ServeArguments};
 use crate::lifecycle::Lifecycle;
+use crate::metrics::Metrics;
 use crate::protocol::operations::{self, Operations};
 use crate::protocol::{Service, access, grpc_v2, http_v2, rest};
 use crate::tls::{HTTP_1, HTTP_2, Tls, TlsFiles};
@@ -44,10 +45,10 @@ impl Certificates {
     }
 
     /// Follows their files until it is dropped.
-    pub(super) fn follow(&self) -> JoinSet<()> {
+    pub(super) fn follow(&self, metrics: &Arc<Metrics>) -> JoinSet<()> {
         let mut following = JoinSet::new();
         for tls in [&self.http, &self.grpc, &self.metrics].into_iter().flatten() {
-            following.spawn(Arc::clone(tls).follow());
+            following.spawn(Arc::clone(tls).follow(Arc::clone(metrics)));
         }
         following
     }

@@ -33,6 +33,7 @@ pub async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let stop_accepting = service.intake.stop.clone();
     let mut fronts = fronts::start(&arguments, &certificates, &service, &stop_accepting).await?;
 
+    let _following = certificates.follow(&operations.metrics);
     let stop_operations = CancellationToken::new();
     let mut operations_front = fronts::start_operations(
         &arguments,
@@ -42,7 +43,6 @@ pub async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
         &stop_operations,
     )
     .await?;
-    let _following = certificates.follow();
 
     let mut loading = JoinSet::new();
     let explicit = arguments.models.model_control_mode == ModelControlMode::Explicit;

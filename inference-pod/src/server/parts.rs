@@ -59,9 +59,10 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
         trace: TraceSettings::default(),
         control: control(arguments, &keeper, &registry)?,
         registry: Arc::clone(&registry),
-        lifecycle,
+        lifecycle: Arc::clone(&lifecycle),
         intake: Intake {
             max_body_bytes: arguments.limits.http_max_input_size,
+            max_message_bytes: arguments.connections.grpc_max_input_size as usize,
             budget,
             stop: CancellationToken::new(),
             accepted: Accepted::default(),
@@ -71,6 +72,7 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
         metrics,
         registry,
         keeper: Arc::clone(&keeper),
+        lifecycle,
     });
     Ok(Parts {
         service,

@@ -126,14 +126,16 @@ impl TlsFiles {
             }
             _ => builder.with_no_client_auth(),
         };
-        let config = builder.with_single_cert(chain, key).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::Mismatch {
-                front: self.front,
-                certificate: self.certificate.clone(),
-                key: self.key.clone(),
-            },
-            error => rejected(error),
-        })?;
+        let config = builder
+            .with_single_cert(chain, key)
+            .map_err(|error| match error {
+                rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::Mismatch {
+                    front: self.front,
+                    certificate: self.certificate.clone(),
+                    key: self.key.clone(),
+                },
+                error => rejected(error),
+            })?;
         Ok((config, not_after))
     }
 

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use super::files::{Contents, TlsError};
 use super::{Current, Tls};
+use crate::metrics::Metrics;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
 impl Tls {
-    /// Takes over what the files hold whenever that changes. What cannot be used is logged, and the last good pair stays.
-    pub async fn follow(self: Arc<Self>) {
+    /// Takes over what the files hold whenever that changes, and tells the metrics when it ends. What cannot be used is
+    /// logged, and the last good pair stays.
+    pub async fn follow(self: Arc<Self>, metrics: Arc<Metrics>) {
+        metrics.certificate_ends(self.front(), self.not_after());
         let mut wrong: Option<Wrong> = None;
         loop {
             tokio::time::sleep(PERIOD).await;
@@ -21,6 +24,7 @@ impl Tls {
                 Ok(Look::Same) => wrong = None,
                 Ok(Look::Taken) => {
                     wrong = None;
+                    metrics.certificate_ends(self.front(), self.not_after());
                     tracing::info!(
                         front = self.front(),
                         not_after = self.not_after(),

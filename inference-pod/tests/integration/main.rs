@@ -7,11 +7,13 @@
     reason = "a test that cannot set up its world should stop there"
 )]
 
+mod access;
 mod bad_input;
 mod batching;
 mod classification;
 mod compression;
 mod configuration;
+mod connections;
 mod grpc;
 mod http;
 mod limits;
@@ -20,7 +22,9 @@ mod publish;
 mod raw_and_halves;
 mod repository;
 mod rest;
+mod restarts;
 mod serving_plan;
 mod settings;
 mod shutdown;
 mod support;
+mod tls;

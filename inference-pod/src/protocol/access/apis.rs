@@ -162,7 +162,10 @@ mod tests {
             assert_eq!(Api::of_grpc(&path).map(Api::name), Some(api), "{call}");
         }
         assert_eq!(Api::of_grpc("/grpc.health.v1.Health/Watch"), Some(Api::Health));
-        assert_eq!(Api::of_rest(&Method::POST, "/predict/{model}"), Some(Api::Inference));
+        assert_eq!(
+            Api::of_rest(&Method::POST, "/predict/{model}"),
+            Some(Api::Inference)
+        );
         assert_eq!(Api::of_rest(&Method::GET, "/health"), Some(Api::Health));
     }
 }

@@ -20,7 +20,11 @@ pub fn guard_http(access: &Arc<Access>, router: Router) -> Router {
     let access = Arc::clone(access);
     router.layer(from_fn(move |request: Request, next: Next| {
         let api = route(&request).and_then(Api::of_http);
-        answer(access.http.missing(api, request.headers()).map(refuse_http), request, next)
+        answer(
+            access.http.missing(api, request.headers()).map(refuse_http),
+            request,
+            next,
+        )
     }))
 }
 
@@ -32,7 +36,11 @@ pub fn guard_rest(access: &Arc<Access>, router: Router) -> Router {
     let access = Arc::clone(access);
     router.layer(from_fn(move |request: Request, next: Next| {
         let api = route(&request).and_then(|route| Api::of_rest(request.method(), route));
-        answer(access.rest.missing(api, request.headers()).map(refuse_http), request, next)
+        answer(
+            access.rest.missing(api, request.headers()).map(refuse_http),
+            request,
+            next,
+        )
     }))
 }
 
@@ -46,7 +54,10 @@ pub fn guard_grpc(access: &Arc<Access>, router: Router) -> Router {
         let api = Api::of_grpc(request.uri().path());
         let refusal = access.grpc.missing(api, request.headers()).map(|header| {
             // Triton's code, which clients match on.
-            Status::unavailable(format!("This protocol is restricted, expecting header '{header}'")).into_http()
+            Status::unavailable(format!(
+                "This protocol is restricted, expecting header '{header}'"
+            ))
+            .into_http()
         });
         answer(refusal, request, next)
     }))

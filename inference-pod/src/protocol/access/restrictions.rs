@@ -189,11 +189,20 @@ mod tests {
             (&["trace:a b=secret"], "'a b' is no name of a header"),
             (&["trace:a="], "is empty"),
             (&["trace:a=@/nowhere"], "cannot be read from /nowhere"),
-            (&["trace:a=env:AIOPS_NOT_SET"], "cannot be read from AIOPS_NOT_SET"),
-            (&["trace:a=secret", "trace:b=secret"], "trace can not be specified"),
+            (
+                &["trace:a=env:AIOPS_NOT_SET"],
+                "cannot be read from AIOPS_NOT_SET",
+            ),
+            (
+                &["trace:a=secret", "trace:b=secret"],
+                "trace can not be specified",
+            ),
         ] {
             let error = parse(groups).unwrap_err().to_string();
-            assert!(error.contains(part) && error.contains("--http-restricted-api"), "{error}");
+            assert!(
+                error.contains(part) && error.contains("--http-restricted-api"),
+                "{error}"
+            );
             assert!(!error.contains("=secret"), "{error}");
         }
     }

@@ -38,10 +38,7 @@ pub(super) async fn connection(stream: TcpStream, front: &Arc<Front>) {
         Ok(Some(Opened::Plain(stream, version))) => serve(stream, version, front).await,
         Ok(Some(Opened::Secured(stream, version))) => serve(*stream, version, front).await,
         Ok(None) => {}
-        Err(_) => tracing::debug!(
-            front = front.name,
-            "a connection that said nothing is closed"
-        ),
+        Err(_) => tracing::debug!(front = front.name, "a connection that said nothing is closed"),
     }
 }
 

@@ -66,8 +66,7 @@ impl Activity {
         let bytes = self.bytes.load(Relaxed);
         match version {
             Version::Http1 => {
-                self.running.load(Relaxed) == 0
-                    && (bytes == 0 || bytes > self.bytes_at_answer.load(Relaxed))
+                self.running.load(Relaxed) == 0 && (bytes == 0 || bytes > self.bytes_at_answer.load(Relaxed))
             }
             Version::Http2 => bytes < PREFACE.len() as u64,
         }
