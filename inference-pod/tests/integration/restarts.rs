@@ -22,6 +22,8 @@ struct Backend {
     http: u16,
     grpc: u16,
     ready: AtomicBool,
+    /// Whether the channel has a connection.
+    connected: AtomicBool,
     channel: GrpcInferenceServiceClient<Channel>,
 }
 
@@ -40,6 +42,7 @@ impl Backend {
             http,
             grpc,
             ready: AtomicBool::new(false),
+            connected: AtomicBool::new(false),
             channel: GrpcInferenceServiceClient::new(endpoint.connect_lazy()),
         }
     }
@@ -50,6 +53,12 @@ impl Backend {
             format!("--grpc-port={}", self.grpc),
         );
         Server::start(&repository.uri(), &[&http, &grpc, "--drain-delay-secs=1"]).await
+    }
+
+    /// A connection is made to who is ready, as a Service of Kubernetes makes it. What is connected knows nothing of readiness:
+    /// it is used until the server takes no more on it.
+    fn is_usable(&self) -> bool {
+        self.connected.load(SeqCst) || self.ready.load(SeqCst)
     }
 
     async fn probe(&self, http: &reqwest::Client) {
@@ -113,8 +122,8 @@ async fn ask(http: &reqwest::Client, backends: &[Backend; 2], number: usize, cou
     let end = tokio::time::Instant::now() + LIMIT;
     for attempt in number / 2.. {
         let backend = &backends[attempt % 2];
+        let other = &backends[(attempt + 1) % 2];
         let answer = if number.is_multiple_of(2) {
-            let other = &backends[(attempt + 1) % 2];
             let ready = if backend.ready.load(SeqCst) {
                 backend
             } else {
@@ -122,8 +131,10 @@ async fn ask(http: &reqwest::Client, backends: &[Backend; 2], number: usize, cou
             };
             ask_http(http, ready).await
         } else {
-            // A channel knows nothing of readiness: it is used until the server takes no more on it.
-            ask_grpc(backend).await
+            let usable = if backend.is_usable() { backend } else { other };
+            let answer = ask_grpc(usable).await;
+            usable.connected.store(matches!(answer, Answer::Good), SeqCst);
+            answer
         };
         match answer {
             Answer::Good => {
@@ -177,7 +188,7 @@ async fn restart(times: usize) {
                 let (backends, counts, http) = (Arc::clone(&backends), Arc::clone(&counts), http.clone());
                 let number = requests.len();
                 requests.push(tokio::spawn(async move {
-                    ask(&http, &backends, number, &counts).await
+                    ask(&http, &backends, number, &counts).await;
                 }));
             }
             let asked = requests.len();
@@ -191,6 +202,8 @@ async fn restart(times: usize) {
         tokio::time::sleep(Duration::from_millis(500)).await;
         restarted.signal("TERM");
         assert_eq!(restarted.end().await.code(), Some(0), "{}", restarted.log());
+        // Another pod, another address.
+        backends[1].connected.store(false, SeqCst);
         restarted = backends[1].start(&repository).await;
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -199,7 +212,7 @@ async fn restart(times: usize) {
     probing.await.unwrap();
     let (answered, turned) = (counts.answered.load(SeqCst), counts.turned.load(SeqCst));
     let lost = counts.lost.lock().unwrap();
-    println!(
+    eprintln!(
         "{times} restarts: {asked} asked, {answered} answered, {turned} sent again, {} lost",
         lost.len()
     );
