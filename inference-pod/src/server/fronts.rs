@@ -19,7 +19,8 @@ use crate::protocol::operations::{self, Operations};
 use crate::protocol::{Service, access, grpc_v2, http_v2, rest};
 use crate::tls::{HTTP_1, HTTP_2, Tls, TlsFiles};
 
-/// The same question over HTTP/2 of HTTP and REST, whose clients are rarely asked to keep connections alive.
+/// HTTP/2 of HTTP, REST and metrics: how long a client may be silent before it is asked whether it is there, and how long it
+/// has to answer.
 const HTTP_KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 
 /// Certificates of the fronts.
