@@ -9,6 +9,8 @@ pub enum ErrorKind {
     TooLarge,
     /// The request did not come in whole in time.
     Timeout,
+    /// The call asks for what this caller may not do.
+    Forbidden,
     /// No such model, version or path.
     NotFound,
     /// Right request, wrong moment: overload, timeout, loading, stopping.

@@ -21,3 +21,4 @@ pub mod server;
 pub mod shutdown;
 pub mod statistics;
 pub mod tensor;
+pub mod tls;

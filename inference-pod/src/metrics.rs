@@ -31,6 +31,11 @@ struct ModelLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FrontLabels {
+    front: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct FailureLabels {
     model: String,
     version: String,
@@ -92,6 +97,7 @@ pub struct Metrics {
     compute_infer_duration_us: Counters,
     compute_output_duration_us: Counters,
     pending: Family<ModelLabels, Gauge<i64, AtomicI64>>,
+    certificate_ends: Family<FrontLabels, Gauge<i64, AtomicI64>>,
     load_duration: Family<ModelLabels, Gauge<f64, AtomicU64>>,
     request_seconds: Histograms,
     queue_seconds: Histograms,
@@ -154,6 +160,12 @@ impl Default for Metrics {
             "Requests that wait in the queue",
             pending.clone(),
         );
+        let certificate_ends = Family::default();
+        registry.register(
+            "aiops_tls_certificate_not_after_seconds",
+            "When the certificate in use ends, in seconds since 1970",
+            certificate_ends.clone(),
+        );
         let load_duration = Family::default();
         registry.register(
             "nv_model_load_duration_secs",
@@ -198,6 +210,7 @@ impl Default for Metrics {
             compute_infer_duration_us,
             compute_output_duration_us,
             pending,
+            certificate_ends,
             load_duration,
             request_seconds,
             queue_seconds,
@@ -234,6 +247,12 @@ impl ModelMetrics {
 }
 
 impl Metrics {
+    /// Notes when the certificate of a front ends, in seconds since 1970.
+    pub fn certificate_ends(&self, front: &'static str, not_after: i64) {
+        let labels = FrontLabels { front };
+        self.certificate_ends.get_or_create(&labels).set(not_after);
+    }
+
     /// The text that Prometheus scrapes.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();

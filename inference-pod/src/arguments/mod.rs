@@ -1,18 +1,24 @@
 //! The command line. Flags have tritonserver's names and defaults where tritonserver has the feature.
 
+mod access;
 mod cache;
+mod connections;
 mod listen;
 mod models;
 mod publish;
 mod rest;
 mod serve;
+mod tls;
 
+pub use access::AccessArguments;
 pub use cache::CacheArguments;
+pub use connections::ConnectionArguments;
 pub use listen::{CompressionLevel, ListenArguments};
 pub use models::{ModelArguments, ModelControlMode};
 pub use publish::PublishArguments;
 pub use rest::{CorsOrigin, RestArguments};
 pub use serve::{LimitArguments, ServeArguments, ShutdownArguments};
+pub use tls::{GrpcTlsArguments, HttpTlsArguments, MetricsTlsArguments, TlsArguments};
 
 use std::path::PathBuf;
 

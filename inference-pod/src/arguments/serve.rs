@@ -2,7 +2,10 @@
 
 use clap::Args;
 
-use super::{CacheArguments, CommonArguments, ListenArguments, ModelArguments, RestArguments};
+use super::{
+    AccessArguments, CacheArguments, CommonArguments, ConnectionArguments, ListenArguments, ModelArguments,
+    RestArguments, TlsArguments,
+};
 
 /// Flags of the server.
 #[derive(Debug, Args)]
@@ -22,6 +25,15 @@ pub struct ServeArguments {
     /// How much of what clients may send.
     #[command(flatten)]
     pub limits: LimitArguments,
+    /// How connections live.
+    #[command(flatten)]
+    pub connections: ConnectionArguments,
+    /// How they are secured.
+    #[command(flatten)]
+    pub tls: TlsArguments,
+    /// Who may call what.
+    #[command(flatten)]
+    pub access: AccessArguments,
     /// How it ends.
     #[command(flatten)]
     pub shutdown: ShutdownArguments,

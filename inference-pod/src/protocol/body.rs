@@ -201,6 +201,7 @@ mod tests {
     fn intake(memory: Option<usize>) -> Intake {
         Intake {
             max_body_bytes: 100,
+            max_message_bytes: 100,
             budget: Budget::of(memory),
             stop: CancellationToken::new(),
             accepted: Accepted::default(),

@@ -23,6 +23,8 @@ pub(super) const ROW_EXPANSION: usize = 16;
 pub struct Intake {
     /// Most bytes of a request over HTTP.
     pub max_body_bytes: usize,
+    /// Most bytes of a message over gRPC.
+    pub max_message_bytes: usize,
     /// Memory for requests.
     pub budget: Arc<Budget>,
     /// Cancelled when nothing more is accepted.

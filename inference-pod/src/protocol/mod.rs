@@ -2,6 +2,7 @@
 //!
 //! Each decodes what it gets into an `InferenceRequest` and encodes the answer; none of them knows how models run.
 
+pub mod access;
 pub(crate) mod binary_tensor;
 mod body;
 mod classification;
@@ -48,6 +49,8 @@ pub struct Service {
     pub intake: Intake,
     /// Who decides what is served.
     pub control: ModelControl,
+    /// Who may call what.
+    pub access: Arc<access::Access>,
     /// Trace settings, as clients changed them.
     pub trace: TraceSettings,
 }

@@ -6,11 +6,12 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use http::header;
+use http::{StatusCode, header};
 use serde_json::{Value, json};
 
 use super::status;
 use crate::error::{InferenceError, Result};
+use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::models::{Keeper, PlanState, Registry, State as VersionState};
 
@@ -22,6 +23,8 @@ pub struct Operations {
     pub registry: Arc<Registry>,
     /// State of the plan.
     pub keeper: Arc<Keeper>,
+    /// Whether the pod is ready.
+    pub lifecycle: Arc<Lifecycle>,
 }
 
 /// All routes.
@@ -29,9 +32,26 @@ pub fn router(operations: Arc<Operations>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/serving-plan", get(serving_plan))
+        // For probes, which cannot show a certificate or a key where the other ports ask for one.
+        .route("/v2/health/live", get(live))
+        .route("/v2/health/ready", get(ready))
         .method_not_allowed_fallback(status::wrong_method)
         .fallback(status::unknown_path)
         .with_state(operations)
+}
+
+async fn live() -> Json<Value> {
+    Json(json!({"live": true}))
+}
+
+async fn ready(State(operations): State<Arc<Operations>>) -> (StatusCode, Json<Value>) {
+    let ready = operations.lifecycle.is_ready();
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::BAD_REQUEST
+    };
+    (status, Json(json!({"live": true, "ready": ready})))
 }
 
 async fn metrics(State(operations): State<Arc<Operations>>) -> Result<Response> {

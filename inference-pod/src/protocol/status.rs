@@ -13,6 +13,7 @@ const fn row(kind: ErrorKind) -> (StatusCode, Code) {
         ErrorKind::InvalidArgument => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
         ErrorKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted),
         ErrorKind::Timeout => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded),
+        ErrorKind::Forbidden => (StatusCode::FORBIDDEN, Code::PermissionDenied),
         ErrorKind::NotFound => (StatusCode::NOT_FOUND, Code::NotFound),
         ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
         ErrorKind::UnsupportedEncoding => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::Unimplemented),

@@ -1,5 +1,6 @@
 //! Starting the server: runtime, models, four fronts; and ending it in order.
 
+mod connections;
 mod fronts;
 mod parts;
 
@@ -11,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::arguments::{ModelControlMode, ServeArguments};
 use crate::models::Keeper;
-use crate::protocol::{Accepted, operations};
+use crate::protocol::Accepted;
 use crate::shutdown::{self, Signals};
+use fronts::Certificates;
 use parts::Parts;
 
 /// The operations port is asked for little, and ends last.
@@ -22,27 +24,25 @@ const OPERATIONS_END: Duration = Duration::from_secs(1);
 pub async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let start = Instant::now();
     let mut signals = Signals::listen()?;
+    let certificates = Certificates::open(&arguments)?;
     let Parts {
         service,
         keeper,
         operations,
     } = parts::prepare(&arguments)?;
     let stop_accepting = service.intake.stop.clone();
-    let mut fronts = fronts::start(&arguments, &service, &stop_accepting).await?;
+    let mut fronts = fronts::start(&arguments, &certificates, &service, &stop_accepting).await?;
 
+    let _following = certificates.follow(&operations.metrics);
     let stop_operations = CancellationToken::new();
-    let listener = fronts::bind(
-        "metrics",
-        arguments.listen.metrics_address,
-        arguments.listen.metrics_port,
+    let mut operations_front = fronts::start_operations(
+        &arguments,
+        &certificates,
+        operations,
+        &service.lifecycle,
+        &stop_operations,
     )
     .await?;
-    let mut operations_front = JoinSet::new();
-    operations_front.spawn(fronts::serve_http(
-        listener,
-        operations::router(operations),
-        stop_operations.clone(),
-    ));
 
     let mut loading = JoinSet::new();
     let explicit = arguments.models.model_control_mode == ModelControlMode::Explicit;

@@ -11,6 +11,7 @@ use crate::lifecycle::Lifecycle;
 use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::models::{Keeper, Loader, Registry, ResponseCache};
+use crate::protocol::access::Access;
 use crate::protocol::operations::Operations;
 use crate::protocol::{Accepted, Intake, ModelControl, Service, TraceSettings};
 use crate::runtime::{self, Gpus, Runtime};
@@ -58,15 +59,23 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
     };
     loader.clean_cache();
     let keeper = Arc::new(Keeper::new(loader, Arc::clone(&registry), Arc::clone(&lifecycle)));
+    let access = Access::new(
+        &arguments.access.http_restricted_api,
+        &arguments.access.grpc_restricted_protocol,
+        &arguments.access.rest_restricted_api,
+        arguments.access.allow_settings_changes,
+    )?;
     let budget = Budget::new(arguments.limits.max_request_memory);
     tracing::info!(bytes = budget.limit(), "memory for requests");
     let service = Arc::new(Service {
+        access: Arc::new(access),
         trace: TraceSettings::default(),
         control: control(arguments, &keeper, &registry)?,
         registry: Arc::clone(&registry),
-        lifecycle,
+        lifecycle: Arc::clone(&lifecycle),
         intake: Intake {
             max_body_bytes: arguments.limits.http_max_input_size,
+            max_message_bytes: arguments.connections.grpc_max_input_size as usize,
             budget,
             stop: CancellationToken::new(),
             accepted: Accepted::default(),
@@ -76,6 +85,7 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
         metrics,
         registry,
         keeper: Arc::clone(&keeper),
+        lifecycle,
     });
     Ok(Parts {
         service,

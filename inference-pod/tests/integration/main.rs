@@ -7,11 +7,13 @@
     reason = "a test that cannot set up its world should stop there"
 )]
 
+mod access;
 mod bad_input;
 mod batching;
 mod classification;
 mod compression;
 mod configuration;
+mod connections;
 mod ensembles;
 mod ensembles_that_come_and_go;
 mod gpus;
@@ -28,7 +30,9 @@ mod rest;
 mod rest_documents;
 mod rest_front;
 mod rest_values;
+mod restarts;
 mod serving_plan;
 mod settings;
 mod shutdown;
 mod support;
+mod tls;

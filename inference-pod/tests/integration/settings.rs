@@ -12,7 +12,11 @@ use crate::support::{Repository, Server, client, eventually, post};
 #[tokio::test]
 async fn levels_of_the_log_change_while_the_server_runs() {
     let repository = Repository::of(&["dense_1"]);
-    let server = Server::start(&repository.uri(), &["--model-control-mode=explicit"]).await;
+    let server = Server::start(
+        &repository.uri(),
+        &["--model-control-mode=explicit", "--allow-settings-changes"],
+    )
+    .await;
     let url = format!("{}/v2/logging", server.http);
     assert_eq!(
         server.get(url.clone()).await,
@@ -102,7 +106,7 @@ async fn load_dense(server: &Server) -> (u16, String) {
 #[tokio::test]
 async fn trace_settings_are_kept_for_the_server_and_for_models() {
     let repository = Repository::of(&["dense_1"]);
-    let server = Server::start(&repository.uri(), &[]).await;
+    let server = Server::start(&repository.uri(), &["--allow-settings-changes"]).await;
     let (all, one) = (
         format!("{}/v2/trace/setting", server.http),
         format!("{}/v2/models/dense_1/trace/setting", server.http),

@@ -8,6 +8,7 @@ use serde_json::json;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::connections::{connect, connect_http2, is_told_to_go, rest_of};
 use crate::support::{Repository, Server, client, slow_message as message};
 
 fn body() -> serde_json::Value {
@@ -212,4 +213,71 @@ async fn a_port_that_is_taken_is_named() {
     assert_eq!(output.status.code(), Some(1));
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(log.contains("--rest-port: cannot listen"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_told_of_the_end_and_a_request_that_comes_late_is_answered() {
+    use std::io::{Read as _, Write as _};
+    let repository = slow_repository();
+    let mut server = Server::start(&repository.uri(), &[]).await;
+    let ask = b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut idle = connect(&server.http);
+    idle.write_all(ask).unwrap();
+    let mut answer = [0; 1000];
+    assert!(idle.read(&mut answer).unwrap() > 0);
+    let mut unused = connect(&server.http);
+    let mut half = connect(&server.http);
+    half.write_all(&ask[..20]).unwrap();
+    let mut told = [
+        connect_http2(&server.grpc),
+        connect_http2(&server.http),
+        connect_http2(&server.rest),
+    ];
+    tokio::time::sleep(Duration::from_millis(200)).await;
+
+    let start = Instant::now();
+    server.signal("TERM");
+    let told = tokio::task::spawn_blocking(move || told.iter_mut().all(is_told_to_go));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    unused.write_all(ask).unwrap();
+    half.write_all(&ask[20..]).unwrap();
+    for late in [&mut unused, &mut half] {
+        let answer = rest_of(late);
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"),
+            "{answer}"
+        );
+    }
+    assert_eq!(rest_of(&mut idle), "");
+    assert!(told.await.unwrap());
+    assert_eq!(server.end().await.code(), Some(0), "{}", server.log());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn watchers_of_health_hear_at_once_that_the_server_ends_while_it_still_serves() {
+    use tonic_health::pb::health_check_response::ServingStatus;
+    let repository = slow_repository();
+    let mut server = Server::start(&repository.uri(), &["--drain-delay-secs=2"]).await;
+    let channel = tonic::transport::Channel::from_shared(server.grpc.clone()).unwrap();
+    let mut health = HealthClient::new(channel.connect().await.unwrap());
+    let mut watch = health
+        .watch(HealthCheckRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        watch.message().await.unwrap().unwrap().status(),
+        ServingStatus::Serving
+    );
+    let start = Instant::now();
+    server.signal("TERM");
+    assert_eq!(
+        watch.message().await.unwrap().unwrap().status(),
+        ServingStatus::NotServing
+    );
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    // A new connection too.
+    server.grpc().await.model_infer(message()).await.unwrap();
+    assert_eq!(server.end().await.code(), Some(0), "{}", server.log());
 }

@@ -11,6 +11,19 @@ use proto::grpc_inference_service_client::GrpcInferenceServiceClient;
 use serde_json::{Value, json};
 use tonic::transport::Channel;
 
+/// What servers are started with, unless a test says otherwise.
+const DEFAULTS: [&str; 9] = [
+    "--http-port=0",
+    "--grpc-port=0",
+    "--rest-port=0",
+    "--metrics-port=0",
+    "--http-address=127.0.0.1",
+    "--grpc-address=127.0.0.1",
+    "--rest-address=127.0.0.1",
+    "--metrics-address=127.0.0.1",
+    "--drain-delay-secs=0",
+];
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn program() -> Command {
@@ -91,24 +104,10 @@ impl Server {
         let mut process = program()
             .envs(environment.iter().map(|(name, value)| (*name, value)))
             .args(["--model-repository", repository, "--log-format=json"])
-            .args([
-                "--http-port=0",
-                "--grpc-port=0",
-                "--rest-port=0",
-                "--metrics-port=0",
-            ])
-            .args(["--http-address=127.0.0.1", "--grpc-address=127.0.0.1"])
-            .args(["--rest-address=127.0.0.1", "--metrics-address=127.0.0.1"])
-            .args(
-                if arguments
-                    .iter()
-                    .any(|argument| argument.starts_with("--drain-delay"))
-                {
-                    &[][..]
-                } else {
-                    &["--drain-delay-secs=0"]
-                },
-            )
+            .args(DEFAULTS.iter().filter(|default| {
+                let flag = default.split('=').next().unwrap_or(default);
+                !arguments.iter().any(|argument| argument.starts_with(flag))
+            }))
             .args(arguments)
             .stderr(Stdio::piped())
             .spawn()

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http::HeaderMap;
 
-use super::LARGEST_MESSAGE_BYTES;
-use super::pauses::PREFIX_BYTES;
-use crate::error::{ErrorKind, InferenceError, Result};
-use crate::memory::{Budget, Reservation};
+use super::pauses::{PREFIX_BYTES, too_large};
+use crate::error::Result;
+use crate::memory::Reservation;
 use crate::protocol::body;
 use crate::protocol::compression::Encoding;
+use crate::protocol::intake::Intake;
 
 const COMPRESSED: u8 = 1;
 
@@ -22,20 +22,23 @@ pub(super) struct Inflater {
     waiting: Reservation,
     /// That of what is passed on.
     reservation: Arc<Reservation>,
+    /// Most bytes of a message.
+    largest: usize,
 }
 
 impl Inflater {
     /// One for a call that may hold compressed messages.
     pub(super) fn of_call(
         headers: &HeaderMap,
-        budget: &Arc<Budget>,
+        intake: &Intake,
         reservation: &Arc<Reservation>,
     ) -> Option<Self> {
         let encoding = headers.get("grpc-encoding")?;
         (encoding == Encoding::Gzip.name()).then(|| Self {
             arrived: BytesMut::new(),
-            waiting: budget.reserve(1),
+            waiting: intake.budget.reserve(1),
             reservation: Arc::clone(reservation),
+            largest: intake.max_message_bytes,
         })
     }
 
@@ -73,15 +76,9 @@ impl Inflater {
     }
 
     async fn inflate(&self, message: Bytes) -> Result<Bytes> {
-        let reservation = Arc::clone(&self.reservation);
+        let (reservation, largest) = (Arc::clone(&self.reservation), self.largest);
         body::inflated(message.len(), move || {
-            let too_large = InferenceError {
-                kind: ErrorKind::TooLarge,
-                message: format!(
-                    "the message is larger than {LARGEST_MESSAGE_BYTES} bytes; send it in parts"
-                ),
-            };
-            Encoding::Gzip.inflate(&message, LARGEST_MESSAGE_BYTES, &too_large, &reservation)
+            Encoding::Gzip.inflate(&message, largest, &too_large(largest), &reservation)
         })
         .await
     }

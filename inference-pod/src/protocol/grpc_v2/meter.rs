@@ -21,9 +21,10 @@ use crate::protocol::intake::TENSOR_EXPANSION;
 pub(super) async fn meter(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
     let reservation = Arc::new(service.intake.budget.reserve(TENSOR_EXPANSION));
     let (mut parts, body) = request.into_parts();
-    let body = pauses::bounded(body);
+    let largest = service.intake.max_message_bytes;
+    let body = pauses::bounded(body, largest);
     parts.extensions.insert(Arc::clone(&reservation));
-    let body = match Inflater::of_call(&parts.headers, &service.intake.budget, &reservation) {
+    let body = match Inflater::of_call(&parts.headers, &service.intake, &reservation) {
         Some(inflater) => Body::from_stream(inflated(service, inflater, body)),
         None => Body::from_stream(metered(service, Arc::clone(&reservation), body)),
     };

@@ -1,4 +1,5 @@
-//! Pauses within a message. A stream may be idle between two, but half a message keeps its share of the memory for requests.
+//! Pauses within a message, and its size. A stream may be idle between two, but half a message keeps its share of the memory
+//! for requests.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -22,7 +23,9 @@ struct Position {
 }
 
 impl Position {
-    fn pass(&mut self, mut piece: &[u8]) {
+    /// The length of the longest message that begins in the piece.
+    fn pass(&mut self, mut piece: &[u8]) -> usize {
+        let mut longest = 0;
         while !piece.is_empty() {
             if self.left > 0 {
                 let taken = self.left.min(piece.len());
@@ -37,8 +40,10 @@ impl Position {
             if let (PREFIX_BYTES, [_, length @ ..]) = (self.begun, self.prefix) {
                 self.left = u32::from_be_bytes(length) as usize;
                 self.begun = 0;
+                longest = longest.max(self.left);
             }
         }
+        longest
     }
 
     fn is_within_a_message(&self) -> bool {
@@ -46,14 +51,14 @@ impl Position {
     }
 }
 
-/// The same bytes; an error when a message is begun and does not go on.
-pub(super) fn bounded(body: Body) -> Body {
-    Body::from_stream(pieces(body))
+/// The same bytes; an error when a message is begun and does not go on, or will be larger than the largest.
+pub(super) fn bounded(body: Body, largest: usize) -> Body {
+    Body::from_stream(pieces(body, largest))
 }
 
-fn pieces(body: Body) -> impl Stream<Item = Result<Bytes, Status>> + Send + 'static {
+fn pieces(body: Body, largest: usize) -> impl Stream<Item = Result<Bytes, Status>> + Send + 'static {
     let first = (body.into_data_stream(), Position::default());
-    stream::try_unfold(first, |(mut pieces, mut position)| async move {
+    stream::try_unfold(first, move |(mut pieces, mut position)| async move {
         let piece = tokio::select! {
             biased;
             piece = pieces.next() => piece,
@@ -63,9 +68,18 @@ fn pieces(body: Body) -> impl Stream<Item = Result<Bytes, Status>> + Send + 'sta
         };
         let Some(piece) = piece else { return Ok(None) };
         let piece = piece.map_err(|error| Status::from_error(error.into_inner()))?;
-        position.pass(&piece);
+        if position.pass(&piece) > largest {
+            return Err(too_large(largest).into());
+        }
         Ok(Some((piece, (pieces, position))))
     })
+}
+
+pub(super) fn too_large(largest: usize) -> InferenceError {
+    InferenceError {
+        kind: ErrorKind::TooLarge,
+        message: format!("the message is larger than the {largest} bytes of --grpc-max-input-size"),
+    }
 }
 
 fn stalled() -> InferenceError {
@@ -94,7 +108,8 @@ mod tests {
             .iter()
             .map(|piece| Ok::<_, Infallible>(Bytes::from_static(piece)))
             .collect();
-        bounded(Body::from_stream(stream::iter(sent).chain(stream::pending())))
+        let pieces = stream::iter(sent).chain(stream::pending());
+        bounded(Body::from_stream(pieces), 1000)
     }
 
     #[tokio::test(start_paused = true)]
@@ -115,6 +130,26 @@ mod tests {
             };
             assert_eq!(error.code(), Code::DeadlineExceeded, "{sent:?}: {error}");
             assert_eq!(start.elapsed(), LONGEST_PAUSE, "{sent:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_that_will_be_too_large_is_refused_when_it_begins() {
+        for sent in [
+            &[&[0, 0, 0, 4, 0][..]][..],
+            &[&[0, 0, 0, 0, 1, 7, 0, 0], &[0, 4, 0]],
+        ] {
+            let mut pieces = stalling(sent).into_data_stream();
+            let error = loop {
+                if let Err(error) = pieces.next().await.unwrap() {
+                    break Status::from_error(error.into_inner());
+                }
+            };
+            assert_eq!(error.code(), Code::ResourceExhausted, "{error}");
+            assert!(
+                error.message().contains("1000 bytes of --grpc-max-input-size"),
+                "{error}"
+            );
         }
     }
 

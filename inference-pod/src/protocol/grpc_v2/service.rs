@@ -337,6 +337,6 @@ impl GrpcInferenceService for Grpc {
         &self,
         request: Request<proto::LogSettingsRequest>,
     ) -> Answer<proto::LogSettingsResponse> {
-        Ok(Response::new(settings::log(request.into_inner())?))
+        Ok(Response::new(settings::log(&self.service, request.into_inner())?))
     }
 }

@@ -3,10 +3,14 @@
 use super::proto::{self, log_settings_request, log_settings_response, trace_setting_response};
 use crate::error::{InferenceError, Result};
 use crate::protocol::Service;
+use crate::protocol::access::{Api, Caller};
 use crate::protocol::settings::{LogValue, change_log_settings, log_settings};
 
 /// Changes the settings that are given, if there are any, and answers all.
-pub(super) fn log(request: proto::LogSettingsRequest) -> Result<proto::LogSettingsResponse> {
+pub(super) fn log(
+    service: &Service,
+    request: proto::LogSettingsRequest,
+) -> Result<proto::LogSettingsResponse> {
     use log_settings_request::setting_value::ParameterChoice as Given;
     use log_settings_response::SettingValue;
     use log_settings_response::setting_value::ParameterChoice;
@@ -21,6 +25,7 @@ pub(super) fn log(request: proto::LogSettingsRequest) -> Result<proto::LogSettin
     });
     let given = given.collect::<Result<Vec<_>>>()?;
     if !given.is_empty() {
+        service.access.may_change(Caller::Grpc, Api::Logging)?;
         change_log_settings(&given)?;
     }
     let settings = log_settings().into_iter().map(|(name, value)| {
@@ -52,7 +57,11 @@ pub(super) fn trace(
         .settings
         .into_iter()
         .map(|(name, value)| (name, value.value));
-    service.trace.change(model, given.collect())?;
+    let given: Vec<_> = given.collect();
+    if !given.is_empty() {
+        service.access.may_change(Caller::Grpc, Api::Trace)?;
+        service.trace.change(model, given)?;
+    }
     let settings = service
         .trace
         .get(model)

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::Context;
 use crate::error::{InferenceError, Result};
+use crate::protocol::access::{Api, Caller};
 use crate::protocol::intake::ROW_EXPANSION;
 use crate::protocol::settings::{LogValue, TraceValues, change_log_settings, log_settings};
 use crate::protocol::{Service, body};
@@ -34,7 +35,7 @@ pub(super) async fn change_logging(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>> {
-    let given = settings(&service, &headers, body).await?;
+    let given = settings(&service, Api::Logging, &headers, body).await?;
     let value = |(name, value): (String, Value)| {
         let setting = match value {
             Value::Bool(on) => LogValue::Switch(on),
@@ -65,7 +66,7 @@ pub(super) async fn change_trace(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>> {
-    let given = trace_settings(settings(&service, &headers, body).await?)?;
+    let given = trace_settings(settings(&service, Api::Trace, &headers, body).await?)?;
     service.trace.change(None, given)?;
     Ok(written(service.trace.get(None)))
 }
@@ -77,7 +78,7 @@ pub(super) async fn change_model_trace(
     body: Body,
 ) -> Result<Json<Value>> {
     drop(service.registry.find(&model, None)?);
-    let given = trace_settings(settings(&service, &headers, body).await?)?;
+    let given = trace_settings(settings(&service, Api::Trace, &headers, body).await?)?;
     service.trace.change(Some(&model), given)?;
     Ok(written(service.trace.get(Some(&model))))
 }
@@ -120,8 +121,19 @@ fn trace_settings(given: BTreeMap<String, Value>) -> Result<Vec<(String, Vec<Str
         .collect()
 }
 
-async fn settings(service: &Service, headers: &HeaderMap, body: Body) -> Result<BTreeMap<String, Value>> {
+/// What is to be changed, by somebody who may.
+async fn settings(
+    service: &Service,
+    api: Api,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<BTreeMap<String, Value>> {
     let received = body::read(&service.intake, headers, body, ROW_EXPANSION).await?;
-    serde_json::from_slice(&received.bytes)
-        .map_err(|error| InferenceError::invalid(format!("failed to parse the request JSON buffer: {error}")))
+    let given: BTreeMap<_, _> = serde_json::from_slice(&received.bytes).map_err(|error| {
+        InferenceError::invalid(format!("failed to parse the request JSON buffer: {error}"))
+    })?;
+    if !given.is_empty() {
+        service.access.may_change(Caller::Http, api)?;
+    }
+    Ok(given)
 }
