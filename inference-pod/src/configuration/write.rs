@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    DEFAULT_MODEL_FILE, DynamicBatching, GraphOptimization, ModelConfig, QueuePolicy, TensorConfig,
-    TimeoutAction, VersionPolicy, WarmUp, WarmUpData,
+    DEFAULT_MODEL_FILE, DynamicBatching, GraphOptimization, ModelConfig, Priorities, QueuePolicy,
+    TensorConfig, TimeoutAction, VersionPolicy, WarmUp, WarmUpData,
 };
 use crate::tensor::DataType;
 
@@ -107,6 +107,21 @@ fn dynamic_batching(batching: &DynamicBatching) -> String {
             "max_queue_delay_microseconds: {} ",
             batching.max_queue_delay.as_micros()
         );
+    }
+    if batching.preserve_ordering {
+        settings += "preserve_ordering: true ";
+    }
+    let Priorities {
+        levels,
+        default_level,
+        policies,
+    } = &batching.priorities;
+    if *levels > 0 {
+        settings += &format!("priority_levels: {levels} default_priority_level: {default_level} ");
+    }
+    for (level, policy) in policies {
+        let policy = queue_policy(policy);
+        settings += &format!("priority_queue_policy {{ key: {level} value {{ {policy}}} }} ");
     }
     if batching.queue != QueuePolicy::default() {
         settings += &format!("default_queue_policy {{ {}}} ", queue_policy(&batching.queue));
@@ -226,6 +241,21 @@ mod tests {
                     allow_timeout_override: true,
                     max_queue_size: 100,
                 },
+                priorities: Priorities {
+                    levels: 5,
+                    default_level: 3,
+                    policies: BTreeMap::from([
+                        (1, QueuePolicy::default()),
+                        (
+                            5,
+                            QueuePolicy {
+                                max_queue_size: 2,
+                                ..QueuePolicy::default()
+                            },
+                        ),
+                    ]),
+                },
+                preserve_ordering: false,
             }),
             version_policy: VersionPolicy::Specific(vec![3]),
             parameters: BTreeMap::from([
@@ -249,6 +279,14 @@ mod tests {
             warnings: vec![],
         };
         assert_eq!(read(&write(&config)).unwrap(), config);
+        let ordered = ModelConfig {
+            dynamic_batching: Some(DynamicBatching {
+                preserve_ordering: true,
+                ..DynamicBatching::default()
+            }),
+            ..config.clone()
+        };
+        assert_eq!(read(&write(&ordered)).unwrap(), ordered);
         let plain = ModelConfig {
             dynamic_batching: None,
             version_policy: VersionPolicy::All,

@@ -11,7 +11,7 @@ use aiops_model_repository::{Digest, LocalVersion, Location, Repository, Reposit
 use super::labels;
 use super::version::{Graph, ModelVersion, Parts};
 use super::warm_up;
-use crate::configuration::{self, ConfigError, ModelConfig, TimeoutAction};
+use crate::configuration::{self, ConfigError, ModelConfig};
 use crate::metrics::Metrics;
 use crate::runtime::{GraphSession, Runtime, SessionError, SharedWeights};
 use crate::scheduler::{Limits, Scheduler};
@@ -161,7 +161,7 @@ impl Loader {
         let scheduler = Scheduler::start(
             &format!("{name}/{version}"),
             sessions,
-            limits(&config),
+            Limits::of(&config),
             &statistics,
         )?;
         statistics
@@ -250,28 +250,4 @@ fn open(
         open,
         warm_up: start.elapsed() - open,
     })
-}
-
-fn limits(config: &ModelConfig) -> Limits {
-    let batching = config.dynamic_batching.as_ref();
-    Limits {
-        max_batch_rows: if batching.is_some() {
-            config.max_batch_size as usize
-        } else {
-            1
-        },
-        max_delay: batching.map_or(Duration::ZERO, |batching| batching.max_queue_delay),
-        preferred_rows: batching
-            .map(|batching| {
-                batching
-                    .preferred_batch_sizes
-                    .iter()
-                    .map(|size| *size as usize)
-                    .collect()
-            })
-            .unwrap_or_default(),
-        max_requests: config.max_queue_size(),
-        delays_late_requests: batching
-            .is_some_and(|batching| batching.queue.timeout_action == TimeoutAction::Delay),
-    }
 }

@@ -107,8 +107,9 @@ impl ModelVersion {
                 .record_failure(FailureReason::Other, received.elapsed());
         })?;
         let batching = self.config.dynamic_batching.as_ref();
+        let level = batching.map_or(1, |batching| batching.level(request.priority));
         let timeout = batching.map_or(request.timeout, |batching| {
-            batching.queue.timeout(request.timeout)
+            batching.policy(level).timeout(request.timeout)
         });
         let deadline = timeout.and_then(|timeout| received.checked_add(timeout));
         let answered = self
@@ -116,6 +117,7 @@ impl ModelVersion {
             .run(JobRequest {
                 inputs,
                 rows,
+                level: level as usize - 1,
                 received,
                 deadline,
                 memory: Arc::clone(memory),

@@ -8,6 +8,7 @@
 )]
 
 mod bad_input;
+mod batched_equals_unbatched;
 mod batching;
 mod classification;
 mod compression;
@@ -20,6 +21,7 @@ mod publish;
 mod raw_and_halves;
 mod repository;
 mod rest;
+mod schedule_policy;
 mod serving_plan;
 mod settings;
 mod shutdown;

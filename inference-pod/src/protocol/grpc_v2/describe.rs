@@ -1,6 +1,7 @@
 //! Metadata, configuration, statistics and index as messages.
 
 use super::PLATFORM;
+use super::describe_config::queue_policy;
 use super::proto::model_metadata_response::TensorMetadata;
 use super::proto::repository_index_response::ModelIndex;
 use super::proto::{self, model_config, model_instance_group, model_version_policy};
@@ -74,10 +75,7 @@ pub(super) fn config(config: &ModelConfig) -> proto::ModelConfig {
         }],
         default_model_filename: config.model_file.clone(),
         parameters: config.parameters.iter().map(parameter).collect(),
-        scheduling_choice: config
-            .dynamic_batching
-            .as_ref()
-            .map(|batching| dynamic_batching(config, batching)),
+        scheduling_choice: config.dynamic_batching.as_ref().map(dynamic_batching),
         optimization: super::describe_config::optimization(&config.session),
         model_warmup: super::describe_config::warm_ups(&config.warm_ups),
         ..Default::default()
@@ -98,7 +96,7 @@ fn version_policy(policy: &VersionPolicy) -> proto::ModelVersionPolicy {
     }
 }
 
-fn dynamic_batching(config: &ModelConfig, batching: &DynamicBatching) -> model_config::SchedulingChoice {
+fn dynamic_batching(batching: &DynamicBatching) -> model_config::SchedulingChoice {
     model_config::SchedulingChoice::DynamicBatching(proto::ModelDynamicBatching {
         preferred_batch_size: batching
             .preferred_batch_sizes
@@ -106,8 +104,16 @@ fn dynamic_batching(config: &ModelConfig, batching: &DynamicBatching) -> model_c
             .map(|size| *size as i32)
             .collect(),
         max_queue_delay_microseconds: u64::try_from(batching.max_queue_delay.as_micros()).unwrap_or(u64::MAX),
-        default_queue_policy: Some(super::describe_config::queue_policy(config, &batching.queue)),
-        ..Default::default()
+        preserve_ordering: batching.preserve_ordering,
+        priority_levels: batching.priorities.levels.into(),
+        default_priority_level: batching.priorities.default_level.into(),
+        default_queue_policy: Some(queue_policy(&batching.queue)),
+        priority_queue_policy: batching
+            .priorities
+            .policies
+            .iter()
+            .map(|(level, policy)| (u64::from(*level), queue_policy(policy)))
+            .collect(),
     })
 }
 

@@ -6,12 +6,11 @@ use super::proto::model_queue_policy::TimeoutAction as Action;
 use super::proto::model_warmup::{Input, input::InputDataType};
 use super::proto::{ModelOptimizationPolicy, ModelQueuePolicy, ModelWarmup};
 use crate::configuration::{
-    GraphOptimization, ModelConfig, QueuePolicy, SessionSettings, TimeoutAction, WarmUp, WarmUpData,
-    WarmUpInput,
+    GraphOptimization, QueuePolicy, SessionSettings, TimeoutAction, WarmUp, WarmUpData, WarmUpInput,
 };
 
 /// With the bound that really holds where the configuration has none.
-pub(super) fn queue_policy(config: &ModelConfig, policy: &QueuePolicy) -> ModelQueuePolicy {
+pub(super) fn queue_policy(policy: &QueuePolicy) -> ModelQueuePolicy {
     let action = match policy.timeout_action {
         TimeoutAction::Reject => Action::Reject,
         TimeoutAction::Delay => Action::Delay,
@@ -20,7 +19,7 @@ pub(super) fn queue_policy(config: &ModelConfig, policy: &QueuePolicy) -> ModelQ
         timeout_action: action.into(),
         default_timeout_microseconds: u64::try_from(policy.default_timeout.as_micros()).unwrap_or(u64::MAX),
         allow_timeout_override: policy.allow_timeout_override,
-        max_queue_size: u32::try_from(config.max_queue_size()).unwrap_or(u32::MAX),
+        max_queue_size: u32::try_from(policy.bound()).unwrap_or(u32::MAX),
     }
 }
 
