@@ -205,6 +205,8 @@ fn expired() -> InferenceError {
 }
 
 #[cfg(test)]
+mod level_tests;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;

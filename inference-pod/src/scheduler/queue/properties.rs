@@ -74,7 +74,7 @@ struct Machine {
     now: Instant,
     known: BTreeMap<usize, Known>,
     entered: usize,
-    taken: usize,
+    is_closed: bool,
 }
 
 /// The request's number travels as the length of its shape's name: its own first size.
@@ -176,7 +176,6 @@ impl Machine {
                 self.known.remove(which).expect("given twice, or never entered"),
             ));
         }
-        self.taken += members.len();
         let (_, first) = &members[0];
         let rows: usize = members.iter().map(|(_, known)| known.rows).sum();
         assert!(members.len() == 1 || rows <= self.limits.max_batch_rows);
@@ -185,6 +184,10 @@ impl Machine {
             assert!(known.answer.is_some(), "ran for nobody");
             assert!(!self.is_late(known) || self.delays(known.level), "ran too late");
         }
+        assert!(
+            self.is_justified(&members, rows),
+            "it should have waited for company"
+        );
         // Those that stay behind in its lane are not more urgent. Late ones among themselves are in the order in which
         // they became late.
         for (which, known) in &members {
@@ -197,6 +200,33 @@ impl Machine {
                 }
             }
         }
+    }
+
+    /// Whether a batch had a reason not to wait: its size, its age, or that what comes next does not fit.
+    fn is_justified(&self, members: &[(usize, Known)], rows: usize) -> bool {
+        let (_, first) = &members[0];
+        let preferred = &self.limits.preferred_rows;
+        let largest = preferred
+            .iter()
+            .copied()
+            .max()
+            .unwrap_or(self.limits.max_batch_rows);
+        let lane = || {
+            let left = self.known.iter().filter(|(_, known)| known.width == first.width);
+            left.map(|(which, known)| (*which, known))
+        };
+        let taken = members.iter().map(|(which, known)| (*which, known));
+        let has_waited = |(_, known): (usize, &Known)| {
+            self.is_late(known) || known.entered + self.limits.max_delay <= self.now
+        };
+        let next = lane()
+            .filter(|(_, known)| known.answer.is_some())
+            .min_by_key(|(which, known)| self.rank(*which, known));
+        self.is_closed
+            || preferred.contains(&rows)
+            || rows >= largest
+            || taken.chain(lane()).any(has_waited)
+            || next.is_some_and(|(_, next)| rows + next.rows > largest)
     }
 
     /// Whoever waits does so for company, and not for longer than the delay.
@@ -249,7 +279,7 @@ proptest! {
             now: Instant::now(),
             known: BTreeMap::new(),
             entered: 0,
-            taken: 0,
+            is_closed: false,
         };
         for step in steps {
             match step {
@@ -263,6 +293,7 @@ proptest! {
             }
             machine.check_counts();
         }
+        machine.is_closed = true;
         machine.waiting.close(machine.now);
         while machine.take() {
             machine.check_counts();

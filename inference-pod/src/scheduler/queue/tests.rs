@@ -33,7 +33,7 @@ fn queue(max_batch_rows: usize, max_requests: usize, delay_milliseconds: u64) ->
     of(limits(max_batch_rows, max_requests, delay_milliseconds))
 }
 
-fn of(limits: Limits) -> Queue {
+pub(super) fn of(limits: Limits) -> Queue {
     Queue::new(
         limits,
         Arc::new(Statistics::new(Metrics::default().of_model("m", 1))),
@@ -60,7 +60,7 @@ pub(super) fn job(rows: usize, width: i64) -> (Job, Waits) {
     )
 }
 
-fn submit(queue: &Queue, jobs: impl IntoIterator<Item = (usize, i64)>) -> Vec<(Ticket, Waits)> {
+pub(super) fn submit(queue: &Queue, jobs: impl IntoIterator<Item = (usize, i64)>) -> Vec<(Ticket, Waits)> {
     jobs.into_iter()
         .map(|(rows, width)| {
             let (job, answer) = job(rows, width);
@@ -69,7 +69,7 @@ fn submit(queue: &Queue, jobs: impl IntoIterator<Item = (usize, i64)>) -> Vec<(T
         .collect()
 }
 
-fn rows(batch: &[Queued]) -> Vec<usize> {
+pub(super) fn rows(batch: &[Queued]) -> Vec<usize> {
     batch.iter().map(|queued| queued.job.rows).collect()
 }
 
@@ -240,34 +240,44 @@ fn a_worker_that_was_busy_for_the_delay_waits_for_nobody() {
     );
 }
 
+/// Workers that take what they can, and how much that was.
+fn start_workers(queue: &Arc<Queue>, count: usize) -> (Vec<std::thread::JoinHandle<()>>, Arc<AtomicUsize>) {
+    let taken = Arc::new(AtomicUsize::new(0));
+    let workers = (0..count).map(|_| {
+        let (queue, taken) = (Arc::clone(queue), Arc::clone(&taken));
+        std::thread::spawn(move || {
+            while let Some(batch) = queue.take() {
+                taken.fetch_add(batch.len(), Ordering::SeqCst);
+                // As if it ran: the others must not wait for this one.
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        })
+    });
+    (workers.collect(), taken)
+}
+
 #[test]
 fn every_sleeping_worker_gets_what_it_can_run() {
-    let queue = Arc::new(queue(2, 1000, 0));
-    let taken = Arc::new(AtomicUsize::new(0));
-    let workers: Vec<_> = (0..4)
-        .map(|_| {
-            let (queue, taken) = (Arc::clone(&queue), Arc::clone(&taken));
-            std::thread::spawn(move || {
-                while let Some(batch) = queue.take() {
-                    taken.fetch_add(batch.len(), Ordering::SeqCst);
-                    // As if it ran: the others must not wait for this one.
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-            })
-        })
-        .collect();
-    let mut waiting = Vec::new();
-    for round in 1..=60 {
-        waiting.extend(submit(&queue, (0..3).map(|width| (1, 1 + width))));
-        let start = Instant::now();
-        while taken.load(Ordering::SeqCst) < 3 * round {
-            assert!(start.elapsed() < Duration::from_secs(10), "a wake-up was lost");
-            std::thread::yield_now();
+    for delay_milliseconds in [0, 2] {
+        let queue = Arc::new(queue(2, 1000, delay_milliseconds));
+        let (workers, taken) = start_workers(&queue, 4);
+        let mut waiting = Vec::new();
+        for round in 1..=60 {
+            for width in 1..=3 {
+                waiting.extend(submit(&queue, [(1, width)]));
+                // Lanes ripen one after another.
+                std::thread::sleep(Duration::from_micros(round as u64 * 37 % 1000));
+            }
+            let start = Instant::now();
+            while taken.load(Ordering::SeqCst) < 3 * round {
+                assert!(start.elapsed() < Duration::from_secs(10), "a wake-up was lost");
+                std::thread::yield_now();
+            }
         }
-    }
-    queue.close();
-    for worker in workers {
-        worker.join().unwrap();
+        queue.close();
+        for worker in workers {
+            worker.join().unwrap();
+        }
     }
 }
 
@@ -334,93 +344,6 @@ fn without_a_delay_the_largest_preferred_size_runs_or_all_there_is() {
     let _waiting = submit(&queue, [(1, 2); 7]);
     let sizes: Vec<_> = (0..3).map(|_| queue.take().unwrap().len()).collect();
     assert_eq!(sizes, [4, 2, 1]);
-}
-
-fn with_levels(delays: &[(usize, bool)]) -> Queue {
-    let levels = delays.iter().map(|(max_requests, delays)| LevelLimits {
-        max_requests: *max_requests,
-        delays_late_requests: *delays,
-    });
-    of(Limits {
-        levels: levels.collect(),
-        ..limits(2, 0, 0)
-    })
-}
-
-fn submit_at(queue: &Queue, level: usize, width: i64, is_late: bool) -> Result<Waits> {
-    let (mut job, answer) = job(1, width);
-    job.level = level;
-    job.deadline = is_late.then(Instant::now);
-    queue.submit(job).map(|_| answer)
-}
-
-fn widths(queue: &Queue, batches: usize) -> Vec<Vec<i64>> {
-    let width = |queued: &Queued| queued.job.inputs[0].shape[1];
-    (0..batches)
-        .map(|_| queue.take().unwrap().iter().map(width).collect())
-        .collect()
-}
-
-#[test]
-fn the_most_urgent_level_goes_first_and_lower_ones_fill_its_batch() {
-    let queue = with_levels(&[(10, false); 3]);
-    let levels = [2, 1, 1, 0, 2];
-    let _waiting: Vec<_> = levels
-        .iter()
-        .map(|level| submit_at(&queue, *level, 7, false).unwrap())
-        .collect();
-    let taken: Vec<Vec<_>> = (0..3)
-        .map(|_| {
-            queue
-                .take()
-                .unwrap()
-                .iter()
-                .map(|queued| queued.job.level)
-                .collect()
-        })
-        .collect();
-    assert_eq!(taken, [vec![0, 1], vec![1, 2], vec![2]]);
-    // Between shapes too.
-    let _waiting =
-        [(2, 5), (1, 6), (0, 7)].map(|(level, width)| submit_at(&queue, level, width, false).unwrap());
-    assert_eq!(widths(&queue, 3), [[7], [6], [5]]);
-}
-
-#[test]
-fn each_level_has_its_own_bound() {
-    let queue = with_levels(&[(1, false), (2, false)]);
-    let results = [0, 0, 1, 1, 1].map(|level| submit_at(&queue, level, 7, false));
-    let accepted = results.each_ref().map(|result| result.is_ok());
-    assert_eq!(accepted, [true, false, true, true, false]);
-    assert_eq!(queue.lock().waiting.counts().2, [1, 2]);
-}
-
-#[test]
-fn a_late_request_that_may_be_delayed_runs_after_those_in_time_of_its_level_and_before_lower_ones() {
-    let queue = with_levels(&[(10, true), (10, false)]);
-    let mut late = submit_at(&queue, 0, 7, true).unwrap();
-    let _waiting =
-        [(1, 3), (0, 2), (0, 2)].map(|(level, width)| submit_at(&queue, level, width, false).unwrap());
-    assert_eq!(widths(&queue, 3), [vec![2, 2], vec![7], vec![3]]);
-    assert!(late.try_recv().is_err(), "it was refused rather than taken");
-    // Within a shape too, and those of a level that refuses are refused.
-    let _late = submit_at(&queue, 0, 2, true).unwrap();
-    let mut refused = submit_at(&queue, 1, 2, true).unwrap();
-    let _waiting = submit_at(&queue, 0, 2, false).unwrap();
-    let batch = queue.take().unwrap();
-    let late: Vec<_> = batch.iter().map(|queued| queued.job.deadline.is_some()).collect();
-    assert_eq!(late, [false, true]);
-    queue.close();
-    assert!(queue.take().is_none());
-    assert!(refused.try_recv().unwrap().is_err());
-}
-
-#[test]
-fn a_late_request_whose_caller_left_is_not_run_even_where_late_ones_are() {
-    let queue = with_levels(&[(10, true)]);
-    drop(submit_at(&queue, 0, 2, true).unwrap());
-    let _waiting = submit(&queue, [(2, 2)]);
-    assert_eq!(rows(&queue.take().unwrap()), [2]);
 }
 
 #[test]
