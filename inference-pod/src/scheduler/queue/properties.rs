@@ -233,6 +233,11 @@ impl Machine {
     fn check_wait(&self, until: Option<Instant>) {
         for known in self.known.values() {
             assert!(known.answer.is_some() || !self.limits.max_delay.is_zero());
+            let runs_late = self.is_late(known) && self.delays(known.level);
+            assert!(
+                known.answer.is_none() || !runs_late,
+                "a worker that waits has time for it"
+            );
             let ripe = known.entered + self.limits.max_delay;
             assert!(ripe > self.now, "it waited long enough");
             assert!(
