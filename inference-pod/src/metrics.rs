@@ -66,6 +66,13 @@ impl TritonCounter {
     }
 }
 
+impl TritonCounter {
+    /// What was counted so far.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 impl EncodeMetric for TritonCounter {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
         encoder.encode_gauge(&self.0.load(Ordering::Relaxed))

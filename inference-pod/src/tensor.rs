@@ -196,6 +196,8 @@ pub struct InferenceRequest {
     pub outputs: Vec<String>,
     /// Give up when the request has not begun to run after this time.
     pub timeout: Option<Duration>,
+    /// Its priority level, of which 1 is the most urgent; 0 for the model's default.
+    pub priority: u64,
 }
 
 /// What a model answers.

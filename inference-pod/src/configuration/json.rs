@@ -24,7 +24,9 @@ const BARE: [&str; 15] = [
 ];
 
 /// Fields that are maps by a key.
-const MAPS: [&str; 4] = ["parameters", "inputs", "input_map", "output_map"];
+const MAPS: [&str; 5] = ["parameters", "inputs", "input_map", "output_map", NUMBERED];
+/// One of them, whose keys are numbers.
+const NUMBERED: &str = "priority_queue_policy";
 
 /// The text of a configuration; an error says what is wrong with the JSON. Each field has a line of its own.
 pub fn from_json(json: &str) -> Result<String, String> {
@@ -48,7 +50,7 @@ fn fields(text: &mut String, message: &Map<String, Value>) -> Result<(), String>
         match value {
             Value::Object(entries) if MAPS.contains(&name.as_str()) => {
                 for (key, value) in entries {
-                    *text += &format!("{name} {{\nkey: {}\n", quoted(key));
+                    *text += &format!("{name} {{\nkey: {}\n", map_key(&name, key)?);
                     field(text, "value", value)?;
                     *text += "}\n";
                 }
@@ -62,6 +64,16 @@ fn fields(text: &mut String, message: &Map<String, Value>) -> Result<(), String>
         }
     }
     Ok(())
+}
+
+fn map_key(map: &str, key: &str) -> Result<String, String> {
+    if map != NUMBERED {
+        return Ok(quoted(key));
+    }
+    let number: u64 = key
+        .parse()
+        .map_err(|_| format!("{map} cannot have the key {key:?}; it is a number"))?;
+    Ok(number.to_string())
 }
 
 fn field(text: &mut String, name: &str, value: &Value) -> Result<(), String> {
@@ -111,6 +123,7 @@ mod tests {
             "output": [{"name": "y", "data_type": "TYPE_STRING", "dims": [3], "label_filename": "a \"b\".txt"}],
             "instance_group": [{"name": "m", "kind": "KIND_CPU", "count": 2}],
             "dynamic_batching": {"preferred_batch_size": [4, 8], "max_queue_delay_microseconds": "100",
+                "priority_levels": "3", "default_priority_level": "2", "priority_queue_policy": {"1": {"max_queue_size": 5}},
                 "default_queue_policy": {"default_timeout_microseconds": "500"}},
             "model_warmup": [{"name": "w", "batch_size": 1, "inputs": {"x": {"data_type": "TYPE_FP32", "dims": ["4", 2], "zero_data": true}}}],
             "parameters": {"run Id": {"string_value": "line\nbreak"}}}"#;
@@ -119,6 +132,7 @@ mod tests {
             output { name: "y" data_type: TYPE_STRING dims: 3 label_filename: "a \"b\".txt" }
             instance_group { kind: KIND_CPU count: 2 }
             dynamic_batching { preferred_batch_size: [4, 8] max_queue_delay_microseconds: 100
+                priority_levels: 3 default_priority_level: 2 priority_queue_policy { key: 1 value { max_queue_size: 5 } }
                 default_queue_policy { default_timeout_microseconds: 500 } }
             model_warmup { name: "w" batch_size: 1 inputs { key: "x" value { data_type: TYPE_FP32 dims: [4, 2] zero_data: true } } }
             parameters { key: "run Id" value { string_value: "line\nbreak" } }"#;
@@ -141,6 +155,10 @@ mod tests {
                 "data_type cannot be",
             ),
             (r#"{"input": [{"dims": [[1]]}]}"#, "list of lists"),
+            (
+                r#"{"dynamic_batching": {"priority_queue_policy": {"1 } evil {": {}}}}"#,
+                "cannot have the key",
+            ),
         ] {
             let error = from_json(json).unwrap_err();
             assert!(error.contains(part), "{json}: {error}");

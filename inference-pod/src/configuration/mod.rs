@@ -7,6 +7,7 @@ mod complete;
 mod ensemble;
 mod instances;
 mod json;
+mod queues;
 mod read;
 mod schema;
 mod session;
@@ -21,6 +22,7 @@ pub use complete::{GraphTensor, complete};
 pub use ensemble::{EnsembleScheduling, EnsembleStep, complete_ensemble};
 pub use instances::{InstanceGroup, InstanceKind};
 pub use json::from_json;
+pub use queues::{Priorities, QueuePolicy, TimeoutAction};
 pub use read::read;
 pub use session::{GpuSettings, GraphOptimization, SessionSettings};
 pub use text_format::ConfigError;
@@ -96,43 +98,12 @@ pub struct DynamicBatching {
     pub preferred_batch_sizes: Vec<u32>,
     /// How long the oldest request may wait for company while a worker is idle.
     pub max_queue_delay: Duration,
+    /// Whether answers leave in the order in which their requests came.
+    pub preserve_ordering: bool,
     /// Who may wait, and for how long.
     pub queue: QueuePolicy,
-}
-
-/// Bounds of a queue.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct QueuePolicy {
-    /// What becomes of a request that has waited too long.
-    pub timeout_action: TimeoutAction,
-    /// How long a request may wait; zero for as long as it says itself.
-    pub default_timeout: Duration,
-    /// Whether a request may shorten the default timeout.
-    pub allow_timeout_override: bool,
-    /// Most requests that may wait; 0 for the default of this server, which is bounded.
-    pub max_queue_size: u32,
-}
-
-/// What becomes of a request that has waited too long.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TimeoutAction {
-    /// It is refused.
-    #[default]
-    Reject,
-    /// It runs once nothing else waits.
-    Delay,
-}
-
-impl QueuePolicy {
-    /// How long a request may wait that asks for `wanted`. Where there is no default, its own word counts; Triton would
-    /// let it wait for ever.
-    pub fn timeout(&self, wanted: Option<Duration>) -> Option<Duration> {
-        if self.default_timeout.is_zero() {
-            return wanted;
-        }
-        let shorter = wanted.filter(|wanted| self.allow_timeout_override && *wanted < self.default_timeout);
-        Some(shorter.unwrap_or(self.default_timeout))
-    }
+    /// Which requests go before which.
+    pub priorities: Priorities,
 }
 
 /// Triton's version policies.
@@ -208,18 +179,5 @@ impl ModelConfig {
             Some(_) => ENSEMBLE_PLATFORM,
             None => PLATFORM,
         }
-    }
-
-    /// Most requests that may wait.
-    pub fn max_queue_size(&self) -> usize {
-        let configured = self
-            .dynamic_batching
-            .as_ref()
-            .map_or(0, |batching| batching.queue.max_queue_size);
-        (if configured == 0 {
-            DEFAULT_MAX_QUEUE_SIZE
-        } else {
-            configured
-        }) as usize
     }
 }

@@ -7,7 +7,6 @@ const SEQUENCES: &str = "sequences need a stateful scheduler; serve the model wi
 const RAGGED: &str = "ragged batches are not supported; pad the inputs";
 const PINNED: &str = "ONNX Runtime copies tensors to a GPU itself";
 const TENSOR_RT_BACKEND: &str = "it belongs to Triton's TensorRT backend";
-const PRIORITIES: &str = "requests are taken in the order in which they come; remove it";
 const TENSOR_RT: &str = "it belongs to TensorRT; remove it";
 
 /// By message and field. Fields within a refused field need no line.
@@ -86,17 +85,17 @@ pub(super) const TABLE: &[(&str, &str, Support)] = &[
     ("ModelOptimizationPolicy", "output_pinned_memory", NoEffect(PINNED)),
     ("ModelOptimizationPolicy", "gather_kernel_buffer_threshold", NoEffect(PINNED)),
     ("ModelOptimizationPolicy", "eager_batching", NoEffect("a batch grows until a session takes it")),
-    ("ModelDynamicBatching", "preferred_batch_size", Supported("sizes that end the wait; between 1 and `max_batch_size`")),
+    ("ModelDynamicBatching", "preferred_batch_size", Supported("sizes that run at once, the largest first; between 1 and `max_batch_size`")),
     ("ModelDynamicBatching", "max_queue_delay_microseconds", Supported("how long an idle session waits for a batch to fill")),
-    ("ModelDynamicBatching", "preserve_ordering", Refused("answers leave as soon as they are there; remove it and match them to requests by id")),
-    ("ModelDynamicBatching", "priority_levels", Refused(PRIORITIES)),
-    ("ModelDynamicBatching", "default_priority_level", Refused(PRIORITIES)),
+    ("ModelDynamicBatching", "preserve_ordering", Supported("answers leave in the order in which requests came; not with several levels or `DELAY`")),
+    ("ModelDynamicBatching", "priority_levels", Supported("up to 1,000; 1 is the most urgent, and goes first always")),
+    ("ModelDynamicBatching", "default_priority_level", Supported("of requests that ask for none, or for one that there is not")),
     ("ModelDynamicBatching", "default_queue_policy", Supported("")),
-    ("ModelDynamicBatching", "priority_queue_policy", Refused(PRIORITIES)),
-    ("ModelQueuePolicy", "timeout_action", Supported("`REJECT` (the default), or `DELAY`: run once nothing else waits")),
+    ("ModelDynamicBatching", "priority_queue_policy", Supported("that of a level, instead of `default_queue_policy`")),
+    ("ModelQueuePolicy", "timeout_action", Supported("`REJECT` (the default), or `DELAY`: run once nothing in time of its level, or above it, waits")),
     ("ModelQueuePolicy", "default_timeout_microseconds", Supported("how long a request may wait; 0 for as long as it says itself")),
     ("ModelQueuePolicy", "allow_timeout_override", Supported("a request may shorten the default timeout, never extend it")),
-    ("ModelQueuePolicy", "max_queue_size", Supported("requests that may wait; 0 for 1,024")),
+    ("ModelQueuePolicy", "max_queue_size", Supported("requests that may wait, on each level; 0 for 1,024")),
     ("ModelEnsembling", "step", Supported("at least one, in any order; each runs as soon as its inputs are there")),
     ("ModelEnsembling.Step", "model_name", Supported("a model that is served beside it, which may be an ensemble too")),
     ("ModelEnsembling.Step", "model_version", Supported("-1 for the version that a request without one gets, else this one")),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     DEFAULT_MODEL_FILE, DynamicBatching, EnsembleScheduling, GraphOptimization, InstanceGroup, ModelConfig,
-    QueuePolicy, SessionSettings, TensorConfig, TimeoutAction, VersionPolicy, WarmUp, WarmUpData,
+    Priorities, QueuePolicy, SessionSettings, TensorConfig, TimeoutAction, VersionPolicy, WarmUp, WarmUpData,
 };
 use crate::tensor::DataType;
 
@@ -172,6 +172,21 @@ fn dynamic_batching(batching: &DynamicBatching) -> String {
             batching.max_queue_delay.as_micros()
         );
     }
+    if batching.preserve_ordering {
+        settings += "preserve_ordering: true ";
+    }
+    let Priorities {
+        levels,
+        default_level,
+        policies,
+    } = &batching.priorities;
+    if *levels > 0 {
+        settings += &format!("priority_levels: {levels} default_priority_level: {default_level} ");
+    }
+    for (level, policy) in policies {
+        let policy = queue_policy(policy);
+        settings += &format!("priority_queue_policy {{ key: {level} value {{ {policy}}} }} ");
+    }
     if batching.queue != QueuePolicy::default() {
         settings += &format!("default_queue_policy {{ {}}} ", queue_policy(&batching.queue));
     }
@@ -302,6 +317,21 @@ mod tests {
                     allow_timeout_override: true,
                     max_queue_size: 100,
                 },
+                priorities: Priorities {
+                    levels: 5,
+                    default_level: 3,
+                    policies: BTreeMap::from([
+                        (1, QueuePolicy::default()),
+                        (
+                            5,
+                            QueuePolicy {
+                                max_queue_size: 2,
+                                ..QueuePolicy::default()
+                            },
+                        ),
+                    ]),
+                },
+                preserve_ordering: false,
             }),
             ensemble: None,
             response_cache: true,
@@ -333,6 +363,14 @@ mod tests {
             warnings: vec![],
         };
         assert_eq!(read(&write(&config)).unwrap(), config);
+        let ordered = ModelConfig {
+            dynamic_batching: Some(DynamicBatching {
+                preserve_ordering: true,
+                ..DynamicBatching::default()
+            }),
+            ..config.clone()
+        };
+        assert_eq!(read(&write(&ordered)).unwrap(), ordered);
         let plain = ModelConfig {
             dynamic_batching: None,
             version_policy: VersionPolicy::All,

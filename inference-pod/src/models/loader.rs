@@ -14,7 +14,7 @@ use super::response_cache::{ResponseCache, VersionCache};
 use super::sessions::{self, OpenError};
 use super::version::{Answering, Graph, ModelVersion, Parts, Sessions};
 use super::warm_up;
-use crate::configuration::{self, ConfigError, InstanceGroup, ModelConfig, TimeoutAction};
+use crate::configuration::{self, ConfigError, InstanceGroup, ModelConfig};
 use crate::metrics::Metrics;
 use crate::runtime::{GraphSession, Runtime, SessionError};
 use crate::scheduler::{Limits, Scheduler};
@@ -185,7 +185,7 @@ impl Loader {
         let scheduler = Scheduler::start(
             &format!("{name}/{version}"),
             sessions,
-            limits(&config),
+            Limits::of(&config),
             &statistics,
         )?;
         statistics
@@ -282,28 +282,4 @@ fn open(
         open,
         warm_up: start.elapsed() - open,
     })
-}
-
-fn limits(config: &ModelConfig) -> Limits {
-    let batching = config.dynamic_batching.as_ref();
-    Limits {
-        max_batch_rows: if batching.is_some() {
-            config.max_batch_size as usize
-        } else {
-            1
-        },
-        max_delay: batching.map_or(Duration::ZERO, |batching| batching.max_queue_delay),
-        preferred_rows: batching
-            .map(|batching| {
-                batching
-                    .preferred_batch_sizes
-                    .iter()
-                    .map(|size| *size as usize)
-                    .collect()
-            })
-            .unwrap_or_default(),
-        max_requests: config.max_queue_size(),
-        delays_late_requests: batching
-            .is_some_and(|batching| batching.queue.timeout_action == TimeoutAction::Delay),
-    }
 }

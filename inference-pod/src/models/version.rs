@@ -147,14 +147,16 @@ impl ModelVersion {
             outputs,
         } = accepted;
         let batching = self.config.dynamic_batching.as_ref();
+        let level = batching.map_or(1, |batching| batching.level(request.priority));
         let timeout = batching.map_or(request.timeout, |batching| {
-            batching.queue.timeout(request.timeout)
+            batching.policy(level).timeout(request.timeout)
         });
         let deadline = timeout.and_then(|timeout| received.checked_add(timeout));
         let answered = sessions
             .run(JobRequest {
                 inputs,
                 rows,
+                level: level as usize - 1,
                 received,
                 deadline,
                 memory: Arc::clone(memory),

@@ -63,6 +63,7 @@ impl Service {
             ("classification", true),
             ("model_repository", explicit),
             ("model_repository(unload_dependents)", explicit),
+            ("schedule_policy", true),
             ("model_configuration", true),
             ("binary_tensor_data", true),
             ("statistics", true),

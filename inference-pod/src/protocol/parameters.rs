@@ -38,11 +38,20 @@ impl Parameter {
     }
 }
 
-/// The time a request may wait, from its parameters. What asks for an extension that is not here is refused.
-pub(super) fn request_timeout<'a>(
+/// What a request says of its scheduling: the schedule-policy extension.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct SchedulePolicy {
+    /// Give up when it has not begun to run after this time.
+    pub(super) timeout: Option<Duration>,
+    /// 1 is the most urgent; 0 where the request leaves it to the model.
+    pub(super) priority: u64,
+}
+
+/// How a request is to be scheduled, from its parameters. What asks for an extension that is not here is refused.
+pub(super) fn schedule_policy<'a>(
     parameters: impl Iterator<Item = (&'a str, &'a Parameter)>,
-) -> Result<Option<Duration>> {
-    let mut timeout = None;
+) -> Result<SchedulePolicy> {
+    let mut policy = SchedulePolicy::default();
     for (name, value) in parameters {
         match name {
             "sequence_id" | "sequence_start" | "sequence_end" => {
@@ -53,12 +62,13 @@ pub(super) fn request_timeout<'a>(
             // Microseconds; 0 means none, as the clients send it.
             "timeout" => {
                 let microseconds = value.as_unsigned(name)?;
-                timeout = (microseconds > 0).then(|| Duration::from_micros(microseconds));
+                policy.timeout = (microseconds > 0).then(|| Duration::from_micros(microseconds));
             }
+            "priority" => policy.priority = value.as_unsigned(name)?,
             _ => {}
         }
     }
-    Ok(timeout)
+    Ok(policy)
 }
 
 /// Refuses parameters of tensors that ask for an extension that is not here.

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use tonic::Code;
+use tonic::metadata::MetadataValue;
 
 use crate::error::{ErrorKind, InferenceError};
 
@@ -49,7 +50,13 @@ impl IntoResponse for InferenceError {
 impl From<InferenceError> for tonic::Status {
     fn from(error: InferenceError) -> Self {
         let (_, code) = row(error.kind);
-        Self::new(code, error.message)
+        let mut status = Self::new(code, error.message);
+        if error.kind == ErrorKind::Unavailable {
+            // What `Retry-After` is to HTTP: https://github.com/grpc/proposal/blob/master/A6-client-retries.md
+            let pause = MetadataValue::from_static("1000");
+            status.metadata_mut().insert("grpc-retry-pushback-ms", pause);
+        }
+        status
     }
 }
 

@@ -1,6 +1,6 @@
 //! Putting the inputs of several requests together, and taking the outputs apart again.
 
-use super::queue::JobInput;
+use super::job::JobInput;
 use crate::runtime::{OutputTensor, RunInput};
 use crate::tensor::TensorData;
 

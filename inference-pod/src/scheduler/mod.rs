@@ -3,10 +3,15 @@
 //! Requests are checked before they come here. Nothing in this room runs on the threads that serve the network.
 
 mod batch;
+mod departures;
+mod job;
+mod limits;
 mod queue;
 mod worker;
 
-pub use queue::{Job, JobInput, Limits};
+pub use job::{JobInput, JobRequest};
+pub use limits::{LevelLimits, Limits};
+pub use worker::{Execute, Executed};
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,14 +19,17 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{InferenceError, Result};
-use crate::memory::Reservation;
-use crate::runtime::{GraphSession, OutputTensor};
+use crate::runtime::OutputTensor;
 use crate::statistics::Statistics;
-use queue::Queue;
+use departures::{Answer, Reply};
+use job::Job;
+use queue::{Queue, Ticket};
 
 /// The queue of a model version and its workers. Dropping it lets the workers finish what waits and end.
 pub struct Scheduler {
     queue: Arc<Queue>,
+    /// Whether a level lets requests that are late run.
+    delays_late: Vec<bool>,
     /// Ends when the last worker has dropped its session.
     finished: Option<mpsc::Receiver<()>>,
 }
@@ -30,15 +38,21 @@ impl Scheduler {
     /// Starts one worker thread for each session.
     pub fn start(
         name: &str,
-        sessions: Vec<GraphSession>,
+        sessions: Vec<impl Execute>,
         limits: Limits,
         statistics: &Arc<Statistics>,
     ) -> std::io::Result<Self> {
+        let delays_late = limits
+            .levels
+            .iter()
+            .map(|level| level.delays_late_requests)
+            .collect();
         let queue = Arc::new(Queue::new(limits, Arc::clone(statistics)));
         let (alive, finished) = mpsc::channel(1);
         // Made first, so that workers already started end when a later one cannot be.
         let scheduler = Self {
             queue: Arc::clone(&queue),
+            delays_late,
             finished: Some(finished),
         };
         for (index, session) in sessions.into_iter().enumerate() {
@@ -52,36 +66,18 @@ impl Scheduler {
 
     /// Puts a request into the queue and waits for its answer: the outputs in the graph's order. A caller that stops
     /// waiting takes its request back, unless it runs already.
-    pub async fn run(&self, job: JobRequest) -> Result<Vec<OutputTensor>> {
+    pub async fn run(&self, request: JobRequest) -> Result<Vec<OutputTensor>> {
         let (reply, answer) = oneshot::channel();
-        let JobRequest {
-            inputs,
-            rows,
-            received,
-            deadline,
-            memory,
-        } = job;
-        let sequence = self.queue.submit(Job {
-            inputs,
-            rows,
-            received,
-            deadline,
-            memory,
-            reply,
-        })?;
+        let may_be_late = self.delays_late.get(request.level).is_some_and(|delays| *delays);
+        let deadline = request.deadline.filter(|_| !may_be_late);
+        let ticket = self.queue.submit(Job::new(request, Reply::new(reply)))?;
         let mut caller = Caller {
             queue: &self.queue,
-            sequence,
+            ticket,
             answer,
             is_waiting: true,
         };
-        let answered = (&mut caller.answer).await;
-        caller.is_waiting = false;
-        answered.unwrap_or_else(|_| {
-            Err(InferenceError::internal(
-                "the worker of this model ended without an answer",
-            ))
-        })
+        caller.wait(deadline).await
     }
 
     /// A future that is done when all workers have ended and given their memory back. To be taken before the drop.
@@ -105,32 +101,45 @@ impl Drop for Scheduler {
 /// request would keep memory from those who still wait.
 struct Caller<'a> {
     queue: &'a Queue,
-    sequence: u64,
-    answer: oneshot::Receiver<Result<Vec<OutputTensor>>>,
+    ticket: Ticket,
+    answer: oneshot::Receiver<Answer>,
     is_waiting: bool,
+}
+
+impl Caller<'_> {
+    /// Waits no longer than until the deadline, unless the request runs then. Workers look too, but they may be busy.
+    async fn wait(&mut self, deadline: Option<Instant>) -> Answer {
+        if let Some(deadline) = deadline {
+            let in_time = tokio::time::timeout_at(deadline.into(), &mut self.answer).await;
+            if let Ok(answered) = in_time {
+                return self.end(answered);
+            }
+            if let Some(expired) = self.queue.expire(self.ticket) {
+                self.is_waiting = false;
+                return Err(expired);
+            }
+        }
+        let answered = (&mut self.answer).await;
+        self.end(answered)
+    }
+
+    fn end(&mut self, answered: Result<Answer, oneshot::error::RecvError>) -> Answer {
+        self.is_waiting = false;
+        answered.unwrap_or_else(|_| {
+            Err(InferenceError::internal(
+                "the worker of this model ended without an answer",
+            ))
+        })
+    }
 }
 
 impl Drop for Caller<'_> {
     fn drop(&mut self) {
         if self.is_waiting {
             self.answer.close();
-            self.queue.withdraw(self.sequence);
+            self.queue.withdraw(self.ticket);
         }
     }
-}
-
-/// A checked request.
-pub struct JobRequest {
-    /// Inputs in the graph's order and with the graph's shapes.
-    pub inputs: Vec<JobInput>,
-    /// Rows; 1 where the first dimension is none of rows.
-    pub rows: usize,
-    /// When the request came in.
-    pub received: Instant,
-    /// When it is no longer wanted.
-    pub deadline: Option<Instant>,
-    /// Its share of the memory for requests, kept until its inputs are gone.
-    pub memory: Arc<Reservation>,
 }
 
 #[cfg(test)]
@@ -139,7 +148,8 @@ mod tests {
 
     use super::*;
     use crate::memory::Budget;
-    use crate::metrics::Metrics;
+    use crate::metrics::{FailureReason, Metrics};
+    use crate::runtime::GraphSession;
     use crate::tensor::TensorData;
 
     const REQUEST_BYTES: usize = 1000;
@@ -153,6 +163,7 @@ mod tests {
                 data: TensorData::Fixed(vec![0; REQUEST_BYTES].into()),
             }],
             rows: 1,
+            level: 0,
             received: Instant::now(),
             deadline: None,
             memory: Arc::new(memory),
@@ -165,10 +176,28 @@ mod tests {
             max_batch_rows: 4,
             max_delay: Duration::ZERO,
             preferred_rows: vec![],
-            max_requests: 1024,
-            delays_late_requests: false,
+            levels: vec![LevelLimits {
+                max_requests: 1024,
+                delays_late_requests: false,
+            }],
+            preserves_order: false,
         };
-        Scheduler::start("m", vec![], limits, statistics).unwrap()
+        Scheduler::start("m", Vec::<GraphSession>::new(), limits, statistics).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_time_is_over_is_answered_while_all_workers_are_busy() {
+        let statistics = Arc::new(Statistics::new(Metrics::default().of_model("m", 1)));
+        let scheduler = held_scheduler(&statistics);
+        let budget = Budget::of(None);
+        let mut late = request(&budget).unwrap();
+        late.deadline = Some(Instant::now() + Duration::from_millis(20));
+        let error = scheduler.run(late).await.unwrap_err();
+        assert_eq!(error.message, "Request timeout expired");
+        assert_eq!(budget.taken(), 0);
+        assert_eq!(statistics.metrics().pending.get(), 0);
+        assert_eq!(statistics.metrics().failure(FailureReason::Rejected).value(), 1);
+        assert_eq!(statistics.metrics().failure(FailureReason::Canceled).value(), 0);
     }
 
     #[tokio::test]

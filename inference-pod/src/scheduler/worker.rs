@@ -6,80 +6,119 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::batch;
-use super::queue::{Job, Queue, Queued};
+use super::job::{JobInput, Queued};
+use super::queue::Queue;
 use crate::error::InferenceError;
 use crate::metrics::FailureReason;
 use crate::runtime::{GraphSession, OutputTensor};
 use crate::statistics::{Execution, Member, Phases, Statistics};
 
+/// What a worker owns: a session, or what stands for one.
+pub trait Execute: Send + 'static {
+    /// Runs the inputs of several requests at once, whose rows are given too; answers the outputs of each.
+    fn execute(&mut self, members: &[&[JobInput]], rows: &[usize]) -> Result<Executed, String>;
+}
+
+/// What a run gave.
+pub struct Executed {
+    /// The outputs of each member, in the graph's order.
+    pub shares: Vec<Vec<OutputTensor>>,
+    /// How long each phase took.
+    pub phases: Phases<Duration>,
+}
+
+impl Execute for GraphSession {
+    fn execute(&mut self, members: &[&[JobInput]], rows: &[usize]) -> Result<Executed, String> {
+        let start = Instant::now();
+        let inputs = self.assemble(&batch::join(members))?;
+        let input = start.elapsed();
+        let answer = self.run(inputs)?;
+        let split_start = Instant::now();
+        let shares = batch::split(answer.outputs, rows)?;
+        let output = answer.copy + split_start.elapsed();
+        Ok(Executed {
+            shares,
+            phases: Phases {
+                input,
+                infer: answer.infer,
+                output,
+            },
+        })
+    }
+}
+
 /// Runs batches until the queue is closed and empty. `_alive` is dropped after the session, when its memory is free.
 pub(super) fn work(
-    mut session: GraphSession,
+    mut session: impl Execute,
     queue: &Queue,
     statistics: &Statistics,
     _alive: mpsc::Sender<()>,
 ) {
     while let Some(batch) = queue.take() {
-        // A panic costs its batch, whose callers are told; without this it would cost all later ones an answer.
+        // Runs catch their own panics. One around them costs its batch, whose callers are told; without this it would
+        // cost all later ones an answer.
         let served = catch_unwind(AssertUnwindSafe(|| serve(&mut session, batch, statistics)));
         if served.is_err() {
-            tracing::error!("a worker panicked while it ran a batch; it goes on with the next");
+            tracing::error!("a worker panicked between two runs; it goes on with the next batch");
         }
     }
     drop(session);
 }
 
-/// Runs a batch. When it fails, its members are run one by one, so that a bad one does not spoil the others' answers.
-fn serve(session: &mut GraphSession, batch: Vec<Queued>, statistics: &Statistics) {
+/// Runs a batch. When it fails, its members are run one by one, so that a bad one does not spoil the others' answers: no
+/// request runs more than twice.
+fn serve(session: &mut impl Execute, batch: Vec<Queued>, statistics: &Statistics) {
     let taken = Instant::now();
-    match execute(session, &batch) {
-        Ok((outputs, phases)) => answer(batch, outputs, phases, taken, statistics),
+    match run(session, &batch) {
+        Ok(executed) => answer(batch, executed, taken, statistics),
         Err(_) if batch.len() > 1 => {
             for queued in batch {
-                serve(session, vec![queued], statistics);
+                serve_alone(session, queued, taken, statistics);
             }
         }
         Err(message) => {
-            for Queued { job, .. } in batch {
-                statistics.record_failure(FailureReason::Backend, job.received.elapsed());
-                // The caller may have gone meanwhile.
-                let _ = job.reply.send(Err(InferenceError::internal(format!(
-                    "onnx runtime error: {message}"
-                ))));
+            for queued in batch {
+                fail(queued, &message, statistics);
             }
         }
     }
 }
 
-type Shares = Vec<Vec<OutputTensor>>;
-
-fn execute(session: &mut GraphSession, batch: &[Queued]) -> Result<(Shares, Phases<Duration>), String> {
-    let start = Instant::now();
-    let members: Vec<_> = batch.iter().map(|queued| queued.job.inputs.as_slice()).collect();
-    let inputs = session.assemble(&batch::join(&members))?;
-    let input = start.elapsed();
-    let answer = session.run(inputs)?;
-    let split_start = Instant::now();
-    let rows: Vec<_> = batch.iter().map(|queued| queued.job.rows).collect();
-    let shares = batch::split(answer.outputs, &rows)?;
-    let output = answer.copy + split_start.elapsed();
-    Ok((
-        shares,
-        Phases {
-            input,
-            infer: answer.infer,
-            output,
-        },
-    ))
+fn serve_alone(session: &mut impl Execute, queued: Queued, taken: Instant, statistics: &Statistics) {
+    if queued.job.reply.is_closed() {
+        statistics.record_failure(FailureReason::Canceled, queued.job.received.elapsed());
+        return;
+    }
+    match run(session, std::slice::from_ref(&queued)) {
+        Ok(executed) => answer(vec![queued], executed, taken, statistics),
+        Err(message) => fail(queued, &message, statistics),
+    }
 }
 
-fn answer(
-    batch: Vec<Queued>,
-    shares: Shares,
-    phases: Phases<Duration>,
-    taken: Instant,
-    statistics: &Statistics,
-) {
+/// A panic is a failure like any other, whose members are found one by one.
+fn run(session: &mut impl Execute, batch: &[Queued]) -> Result<Executed, String> {
+    let members: Vec<_> = batch.iter().map(|queued| queued.job.inputs.as_slice()).collect();
+    let rows: Vec<_> = batch.iter().map(|queued| queued.job.rows).collect();
+    let ran = catch_unwind(AssertUnwindSafe(|| session.execute(&members, &rows)));
+    match ran {
+        Ok(Ok(executed)) => Ok(executed),
+        Ok(Err(message)) => Err(format!("onnx runtime error: {message}")),
+        Err(_) => {
+            tracing::error!(
+                requests = batch.len(),
+                "a worker panicked while it ran requests; it goes on with the next"
+            );
+            Err("the worker of this model panicked while it ran the request".to_owned())
+        }
+    }
+}
+
+fn fail(queued: Queued, message: &str, statistics: &Statistics) {
+    statistics.record_failure(FailureReason::Backend, queued.job.received.elapsed());
+    queued.job.reply.send(Err(InferenceError::internal(message)));
+}
+
+fn answer(batch: Vec<Queued>, executed: Executed, taken: Instant, statistics: &Statistics) {
     let now = Instant::now();
     let rows = batch.iter().map(|queued| queued.job.rows as u64).sum();
     let members = batch
@@ -92,18 +131,14 @@ fn answer(
     // Counted before the answers leave, so that a client that reads the statistics finds its own request in them.
     statistics.record_execution(&Execution {
         rows,
-        phases,
+        phases: executed.phases,
         members,
     });
-    for (
-        Queued {
-            job: Job { reply, .. },
-            ..
-        },
-        outputs,
-    ) in batch.into_iter().zip(shares)
-    {
-        // The caller may have gone meanwhile.
-        let _ = reply.send(Ok(outputs));
+    for (queued, outputs) in batch.into_iter().zip(executed.shares) {
+        queued.job.reply.send(Ok(outputs));
     }
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

@@ -54,6 +54,8 @@ async fn what_was_read_is_told_back_by_both_protocols() {
         &format!(
             r#"max_batch_size: 4
             dynamic_batching {{ preferred_batch_size: 2
+                priority_levels: 3 default_priority_level: 2
+                priority_queue_policy {{ key: 3 value {{ max_queue_size: 7 }} }}
                 default_queue_policy {{ timeout_action: DELAY default_timeout_microseconds: 9000000
                                         allow_timeout_override: true }} }}
             optimization {{ graph {{ level: 1 }} }}
@@ -71,6 +73,11 @@ async fn what_was_read_is_told_back_by_both_protocols() {
         json!({"timeout_action": "DELAY", "default_timeout_microseconds": 9_000_000,
                "allow_timeout_override": true, "max_queue_size": 1024})
     );
+    let batching = &config["dynamic_batching"];
+    let priorities =
+        ["priority_levels", "default_priority_level", "preserve_ordering"].map(|name| &batching[name]);
+    assert_eq!(priorities, [&json!(3), &json!(2), &json!(false)]);
+    assert_eq!(batching["priority_queue_policy"]["3"]["max_queue_size"], 7);
     assert_eq!(config["optimization"], json!({"graph": {"level": 1}}));
     let input = json!({"data_type": "TYPE_FP32", "dims": [4], "zero_data": true});
     assert_eq!(
@@ -81,7 +88,7 @@ async fn what_was_read_is_told_back_by_both_protocols() {
         config["parameters"],
         json!({"enable_mem_pattern": {"string_value": "0"}})
     );
-    let warning = "config.pbtxt line 8: name of instance_group has no effect here";
+    let warning = "config.pbtxt line 10: name of instance_group has no effect here";
     assert!(server.log().contains(warning), "{}", server.log());
 
     let request = proto::ModelConfigRequest {
@@ -94,6 +101,11 @@ async fn what_was_read_is_told_back_by_both_protocols() {
     else {
         panic!("no dynamic batching")
     };
+    assert_eq!(
+        (batching.priority_levels, batching.default_priority_level),
+        (3, 2)
+    );
+    assert_eq!(batching.priority_queue_policy[&3].max_queue_size, 7);
     assert_eq!(
         batching.default_queue_policy.unwrap(),
         proto::ModelQueuePolicy {

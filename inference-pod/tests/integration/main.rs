@@ -9,6 +9,7 @@
 
 mod access;
 mod bad_input;
+mod batched_equals_unbatched;
 mod batching;
 mod classification;
 mod compression;
@@ -31,6 +32,7 @@ mod rest_documents;
 mod rest_front;
 mod rest_values;
 mod restarts;
+mod schedule_policy;
 mod serving_plan;
 mod settings;
 mod shutdown;

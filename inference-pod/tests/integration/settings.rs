@@ -211,6 +211,7 @@ async fn extensions_that_are_not_there_say_so() {
         .unwrap();
     let expected: Vec<Value> = [
         "classification",
+        "schedule_policy",
         "model_configuration",
         "binary_tensor_data",
         "statistics",

@@ -12,7 +12,7 @@ use super::proto::{
 use crate::error::{InferenceError, Result};
 use crate::protocol::binary_tensor;
 use crate::protocol::classification::{self, Classes};
-use crate::protocol::parameters::{Parameter, check_tensor_parameter, request_timeout};
+use crate::protocol::parameters::{Parameter, check_tensor_parameter, schedule_policy};
 use crate::tensor::{DataType, InferenceRequest, InferenceResponse, Tensor, TensorData};
 
 /// A version number as clients write it; empty for none.
@@ -30,7 +30,7 @@ pub(super) fn version(text: &str) -> Result<Option<u64>> {
 /// What a message asks for, and of which outputs it wants classes.
 pub(super) fn request(message: ModelInferRequest) -> Result<(InferenceRequest, Classes)> {
     let parameters = parameters(message.parameters);
-    let timeout = request_timeout(parameters.iter().map(|(name, value)| (name.as_str(), value)))?;
+    let policy = schedule_policy(parameters.iter().map(|(name, value)| (name.as_str(), value)))?;
     let mut classes = Classes::new();
     for output in &message.outputs {
         for (name, value) in &output.parameters {
@@ -59,7 +59,8 @@ pub(super) fn request(message: ModelInferRequest) -> Result<(InferenceRequest, C
         id: message.id,
         inputs,
         outputs,
-        timeout,
+        timeout: policy.timeout,
+        priority: policy.priority,
     };
     Ok((request, classes))
 }

@@ -1,5 +1,6 @@
 //! Metadata, configuration, statistics and index as messages.
 
+use super::describe_config::queue_policy;
 use super::proto::model_metadata_response::TensorMetadata;
 use super::proto::repository_index_response::ModelIndex;
 use super::proto::{self, model_config, model_version_policy};
@@ -78,7 +79,7 @@ pub(super) fn config(config: &ModelConfig) -> proto::ModelConfig {
         parameters: config.parameters.iter().map(parameter).collect(),
         scheduling_choice: super::describe_config::ensemble(config).or_else(|| {
             let batching = config.dynamic_batching.as_ref()?;
-            Some(dynamic_batching(config, batching))
+            Some(dynamic_batching(batching))
         }),
         response_cache: config
             .response_cache
@@ -103,7 +104,7 @@ fn version_policy(policy: &VersionPolicy) -> proto::ModelVersionPolicy {
     }
 }
 
-fn dynamic_batching(config: &ModelConfig, batching: &DynamicBatching) -> model_config::SchedulingChoice {
+fn dynamic_batching(batching: &DynamicBatching) -> model_config::SchedulingChoice {
     model_config::SchedulingChoice::DynamicBatching(proto::ModelDynamicBatching {
         preferred_batch_size: batching
             .preferred_batch_sizes
@@ -111,8 +112,16 @@ fn dynamic_batching(config: &ModelConfig, batching: &DynamicBatching) -> model_c
             .map(|size| *size as i32)
             .collect(),
         max_queue_delay_microseconds: u64::try_from(batching.max_queue_delay.as_micros()).unwrap_or(u64::MAX),
-        default_queue_policy: Some(super::describe_config::queue_policy(config, &batching.queue)),
-        ..Default::default()
+        preserve_ordering: batching.preserve_ordering,
+        priority_levels: batching.priorities.levels.into(),
+        default_priority_level: batching.priorities.default_level.into(),
+        default_queue_policy: Some(queue_policy(&batching.queue)),
+        priority_queue_policy: batching
+            .priorities
+            .policies
+            .iter()
+            .map(|(level, policy)| (u64::from(*level), queue_policy(policy)))
+            .collect(),
     })
 }
 

@@ -17,7 +17,7 @@ use crate::configuration::{
 };
 
 /// With the bound that really holds where the configuration has none.
-pub(super) fn queue_policy(config: &ModelConfig, policy: &QueuePolicy) -> ModelQueuePolicy {
+pub(super) fn queue_policy(policy: &QueuePolicy) -> ModelQueuePolicy {
     let action = match policy.timeout_action {
         TimeoutAction::Reject => Action::Reject,
         TimeoutAction::Delay => Action::Delay,
@@ -26,7 +26,7 @@ pub(super) fn queue_policy(config: &ModelConfig, policy: &QueuePolicy) -> ModelQ
         timeout_action: action.into(),
         default_timeout_microseconds: u64::try_from(policy.default_timeout.as_micros()).unwrap_or(u64::MAX),
         allow_timeout_override: policy.allow_timeout_override,
-        max_queue_size: u32::try_from(config.max_queue_size()).unwrap_or(u32::MAX),
+        max_queue_size: u32::try_from(policy.bound()).unwrap_or(u32::MAX),
     }
 }
 

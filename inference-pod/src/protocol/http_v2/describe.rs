@@ -79,12 +79,7 @@ pub(super) fn config(config: &ModelConfig) -> Value {
         "parameters": parameters,
     });
     if let Some(batching) = &config.dynamic_batching {
-        let delay = u64::try_from(batching.max_queue_delay.as_micros()).unwrap_or(u64::MAX);
-        value["dynamic_batching"] = json!({
-            "preferred_batch_size": batching.preferred_batch_sizes,
-            "max_queue_delay_microseconds": delay,
-            "default_queue_policy": super::describe_config::queue_policy(config, &batching.queue),
-        });
+        value["dynamic_batching"] = super::describe_config::dynamic_batching(batching);
     }
     super::describe_config::add_session_and_warm_ups(&mut value, config);
     value

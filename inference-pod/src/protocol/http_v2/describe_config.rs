@@ -3,12 +3,30 @@
 use serde_json::{Map, Value, json};
 
 use crate::configuration::{
-    EnsembleStep, GraphOptimization, ModelConfig, QueuePolicy, TimeoutAction, WarmUp, WarmUpData,
-    datatype_name,
+    DynamicBatching, EnsembleStep, GraphOptimization, ModelConfig, QueuePolicy, TimeoutAction, WarmUp,
+    WarmUpData, datatype_name,
 };
 
+pub(super) fn dynamic_batching(batching: &DynamicBatching) -> Value {
+    let priorities = &batching.priorities;
+    let policies: Map<_, _> = priorities
+        .policies
+        .iter()
+        .map(|(level, policy)| (level.to_string(), queue_policy(policy)))
+        .collect();
+    json!({
+        "preferred_batch_size": batching.preferred_batch_sizes,
+        "max_queue_delay_microseconds": u64::try_from(batching.max_queue_delay.as_micros()).unwrap_or(u64::MAX),
+        "preserve_ordering": batching.preserve_ordering,
+        "priority_levels": priorities.levels,
+        "default_priority_level": priorities.default_level,
+        "default_queue_policy": queue_policy(&batching.queue),
+        "priority_queue_policy": policies,
+    })
+}
+
 /// With the bound that really holds where the configuration has none.
-pub(super) fn queue_policy(config: &ModelConfig, policy: &QueuePolicy) -> Value {
+fn queue_policy(policy: &QueuePolicy) -> Value {
     json!({
         "timeout_action": match policy.timeout_action {
             TimeoutAction::Reject => "REJECT",
@@ -16,7 +34,7 @@ pub(super) fn queue_policy(config: &ModelConfig, policy: &QueuePolicy) -> Value 
         },
         "default_timeout_microseconds": u64::try_from(policy.default_timeout.as_micros()).unwrap_or(u64::MAX),
         "allow_timeout_override": policy.allow_timeout_override,
-        "max_queue_size": config.max_queue_size(),
+        "max_queue_size": policy.bound(),
     })
 }
 

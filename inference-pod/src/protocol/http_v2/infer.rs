@@ -13,7 +13,7 @@ use super::outputs::{Wanted, WantedOutputs};
 use crate::error::{InferenceError, Result};
 use crate::models::ModelVersion;
 use crate::protocol::compression::Encoding;
-use crate::protocol::parameters::{Parameter, check_tensor_parameter, request_timeout};
+use crate::protocol::parameters::{Parameter, check_tensor_parameter, schedule_policy};
 use crate::protocol::{binary_tensor, classification, json_tensor};
 use crate::tensor::{DataType, InferenceRequest, InferenceResponse, Tensor, element_count};
 
@@ -78,7 +78,7 @@ pub(super) fn decode(
     let request: Request<'_> = serde_json::from_slice(&body[..length]).map_err(|error| {
         InferenceError::invalid(format!("failed to parse the request JSON buffer: {error}"))
     })?;
-    let timeout = request_timeout(
+    let policy = schedule_policy(
         request
             .parameters
             .iter()
@@ -111,7 +111,8 @@ pub(super) fn decode(
             id: request.id,
             inputs,
             outputs,
-            timeout,
+            timeout: policy.timeout,
+            priority: policy.priority,
         },
         wanted,
     ))
