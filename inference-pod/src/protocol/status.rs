@@ -14,6 +14,7 @@ const fn row(kind: ErrorKind) -> (StatusCode, Code) {
         ErrorKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted),
         ErrorKind::Timeout => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded),
         ErrorKind::NotFound => (StatusCode::NOT_FOUND, Code::NotFound),
+        ErrorKind::AlreadyExists => (StatusCode::BAD_REQUEST, Code::AlreadyExists),
         ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
         ErrorKind::UnsupportedEncoding => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::Unimplemented),
         ErrorKind::Unsupported => (StatusCode::NOT_IMPLEMENTED, Code::Unimplemented),

@@ -12,7 +12,7 @@ use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::models::{Keeper, Loader, Registry};
 use crate::protocol::operations::Operations;
-use crate::protocol::{Accepted, Intake, ModelControl, Service, TraceSettings};
+use crate::protocol::{Accepted, Intake, ModelControl, Service, SharedMemory, TraceSettings};
 use crate::runtime::{self, Runtime};
 
 pub(super) struct Parts {
@@ -49,6 +49,7 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
     tracing::info!(bytes = budget.limit(), "memory for requests");
     let service = Arc::new(Service {
         trace: TraceSettings::default(),
+        shared_memory: Arc::new(SharedMemory::new(arguments.limits.allow_client_shm)),
         control: control(arguments, &keeper, &registry)?,
         registry: Arc::clone(&registry),
         lifecycle,

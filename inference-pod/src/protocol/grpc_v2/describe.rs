@@ -1,12 +1,17 @@
 //! Metadata, configuration, statistics and index as messages.
 
+use std::sync::Arc;
+
 use super::PLATFORM;
 use super::proto::model_metadata_response::TensorMetadata;
 use super::proto::repository_index_response::ModelIndex;
-use super::proto::{self, model_config, model_instance_group, model_version_policy};
+use super::proto::{
+    self, model_config, model_instance_group, model_version_policy, system_shared_memory_status_response,
+};
 use crate::configuration::{DynamicBatching, ModelConfig, TensorConfig, VersionPolicy};
 use crate::models::{ModelVersion, VersionStatus};
 use crate::protocol::repository::Index;
+use crate::protocol::shared_memory::Region;
 use crate::statistics::{Phases, Total};
 use crate::tensor::DataType;
 
@@ -67,7 +72,7 @@ pub(super) fn config(config: &ModelConfig) -> proto::ModelConfig {
         input: config.inputs.iter().map(input).collect(),
         output: config.outputs.iter().map(output).collect(),
         instance_group: vec![proto::ModelInstanceGroup {
-            name: config.name.clone(),
+            name: format!("{}_0", config.name),
             count: i32::try_from(config.instances).unwrap_or(i32::MAX),
             kind: model_instance_group::Kind::Cpu.into(),
             ..Default::default()
@@ -100,11 +105,11 @@ fn version_policy(policy: &VersionPolicy) -> proto::ModelVersionPolicy {
 
 fn dynamic_batching(config: &ModelConfig, batching: &DynamicBatching) -> model_config::SchedulingChoice {
     model_config::SchedulingChoice::DynamicBatching(proto::ModelDynamicBatching {
-        preferred_batch_size: batching
-            .preferred_batch_sizes
-            .iter()
-            .map(|size| *size as i32)
-            .collect(),
+        preferred_batch_size: match batching.preferred_batch_sizes.as_slice() {
+            // A full batch ends the wait, as Triton says it.
+            [] => vec![config.max_batch_size as i32],
+            sizes => sizes.iter().map(|size| *size as i32).collect(),
+        },
         max_queue_delay_microseconds: u64::try_from(batching.max_queue_delay.as_micros()).unwrap_or(u64::MAX),
         default_queue_policy: Some(super::describe_config::queue_policy(config, &batching.queue)),
         ..Default::default()
@@ -127,6 +132,21 @@ pub(super) fn data_type(datatype: DataType) -> proto::DataType {
         DataType::Fp32 => proto::DataType::TypeFp32,
         DataType::Fp64 => proto::DataType::TypeFp64,
         DataType::Bytes => proto::DataType::TypeString,
+    }
+}
+
+pub(super) fn regions(regions: &[Arc<Region>]) -> proto::SystemSharedMemoryStatusResponse {
+    let describe = |region: &Arc<Region>| {
+        let status = system_shared_memory_status_response::RegionStatus {
+            name: region.name.clone(),
+            key: region.key.clone(),
+            offset: region.offset,
+            byte_size: region.byte_size,
+        };
+        (region.name.clone(), status)
+    };
+    proto::SystemSharedMemoryStatusResponse {
+        regions: regions.iter().map(describe).collect(),
     }
 }
 

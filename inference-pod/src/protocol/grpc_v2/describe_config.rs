@@ -1,7 +1,7 @@
 //! Queue policies, optimization and warm-up of a configuration as messages.
 
 use super::describe::data_type;
-use super::proto::model_optimization_policy::Graph;
+use super::proto::model_optimization_policy::{Graph, PinnedMemoryBuffer};
 use super::proto::model_queue_policy::TimeoutAction as Action;
 use super::proto::model_warmup::{Input, input::InputDataType};
 use super::proto::{ModelOptimizationPolicy, ModelQueuePolicy, ModelWarmup};
@@ -24,12 +24,16 @@ pub(super) fn queue_policy(config: &ModelConfig, policy: &QueuePolicy) -> ModelQ
     }
 }
 
-/// Nothing where the graph is optimized as it is by default.
+/// With the graph only where it is not optimized as it is by default, and with what Triton says whatever it is.
 pub(super) fn optimization(session: &SessionSettings) -> Option<ModelOptimizationPolicy> {
-    (session.optimization != GraphOptimization::default()).then(|| ModelOptimizationPolicy {
-        graph: Some(Graph {
+    let pinned = Some(PinnedMemoryBuffer { enable: true });
+    let changed = session.optimization != GraphOptimization::default();
+    Some(ModelOptimizationPolicy {
+        graph: changed.then(|| Graph {
             level: session.optimization.level(),
         }),
+        input_pinned_memory: pinned,
+        output_pinned_memory: pinned,
         ..Default::default()
     })
 }

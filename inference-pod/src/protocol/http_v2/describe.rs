@@ -73,7 +73,7 @@ pub(super) fn config(config: &ModelConfig) -> Value {
         "max_batch_size": config.max_batch_size,
         "input": config.inputs.iter().map(tensor).collect::<Vec<_>>(),
         "output": config.outputs.iter().map(tensor).collect::<Vec<_>>(),
-        "instance_group": [{"name": config.name, "kind": "KIND_CPU", "count": config.instances}],
+        "instance_group": [{"name": format!("{}_0", config.name), "kind": "KIND_CPU", "count": config.instances}],
         "default_model_filename": config.model_file,
         "parameters": parameters,
     });
@@ -86,6 +86,7 @@ pub(super) fn config(config: &ModelConfig) -> Value {
         });
     }
     super::describe_config::add_session_and_warm_ups(&mut value, config);
+    super::describe_config::add_defaults(&mut value, config);
     value
 }
 

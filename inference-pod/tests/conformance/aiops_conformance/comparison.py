@@ -7,19 +7,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .differences import DIFFERENCES
+from .differences import ABSENT, DIFFERENCES, Difference
 from .servers import Target
-
-ABSENT = "(absent)"
 
 
 @dataclass(frozen=True)
 class Call:
-    """Something that is asked of both servers. `differs` names the differences that the replies must show, and no others."""
+    """Something that is asked of both servers."""
 
     name: str
     ask: Callable[[Target], Any]
-    differs: tuple[str, ...] = ()
+
+    def differences(self) -> dict[str, Difference]:
+        """Those that the replies must show, and no others."""
+        return {name: one for name, one in DIFFERENCES.items() if self.name in one.calls}
 
 
 @dataclass(frozen=True)
@@ -69,25 +70,19 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def judge(call: Call, ours: Any, theirs: Any) -> list[str]:
     """What is wrong: values that differ without leave, and differences that were to be there and are not."""
-    unused = set(call.differs)
+    allowed = call.differences()
+    unseen = set(allowed)
     wrong = []
     for mismatch in mismatches(ours, theirs):
-        name = excuse(call.differs, mismatch)
-        if name is None:
+        names = [name for name, difference in allowed.items() if allows(difference, mismatch)]
+        unseen.difference_update(names[:1])
+        if not names:
             wrong.append(str(mismatch))
-        else:
-            unused.discard(name)
-    wrong.extend(f"the difference {name!r} is not there any more: remove it from the call" for name in sorted(unused))
+    wrong.extend(f"the difference {name!r} is not there any more: take the call off its list" for name in sorted(unseen))
     return wrong
 
 
-def excuse(names: tuple[str, ...], mismatch: Mismatch) -> str | None:
-    """The first of the differences that allows a mismatch."""
-    for name in names:
-        difference = DIFFERENCES[name]
-        paths = difference.paths
-        if any(fnmatch.fnmatchcase(mismatch.path, path) for path in paths) and difference.holds(
-            mismatch.ours, mismatch.theirs
-        ):
-            return name
-    return None
+def allows(difference: Difference, mismatch: Mismatch) -> bool:
+    """Whether a difference shows at this path, and in this way."""
+    fits = any(fnmatch.fnmatchcase(mismatch.path, path) for path in difference.paths)
+    return fits and difference.holds(mismatch.ours, mismatch.theirs)

@@ -106,6 +106,7 @@ def inference_pod(folder: Path) -> Iterator[Target]:
         "--rest-address=127.0.0.1",
         "--rest-port=0",
         "--drain-delay-secs=0",
+        "--allow-client-shm=true",
         f"--model-cache={folder / 'cache'}",
     ]
     with running("pod", command, dict(os.environ), folder / "pod.log", ports, repository) as target:

@@ -101,8 +101,8 @@ CALLS = [
     infer("binary_data that is a string", "dense", output(binary_data="yes")),
     infer("classification of no classes", "dense", output(classification=0)),
     infer("classification that is a string", "dense", output(classification="2")),
-    infer("classification of strings", "identity_bytes", asked(
-        x(["a", "b"], [1, 2], "BYTES"), outputs=[{"name": "y", "parameters": {"classification": 1}}])),
+    infer("classification of truth values", "identity_bool", asked(
+        x([True, False], [1, 2], "BOOL"), outputs=[{"name": "y", "parameters": {"classification": 1}}])),
     infer("a region of shared memory that is not registered", "dense",
           asked(x(None, [1, 4], shared_memory_region="absent", shared_memory_byte_size=16))),
     infer("an output in a region that is not registered", "dense",

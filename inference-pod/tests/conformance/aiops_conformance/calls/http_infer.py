@@ -31,10 +31,10 @@ def asked(*inputs: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"inputs": list(inputs), **more}
 
 
-def infer(name: str, model: str, body: Any, *differs: str, headers: dict[str, str] | None = None) -> Call:
+def infer(name: str, model: str, body: Any, headers: dict[str, str] | None = None) -> Call:
     """One request for an inference; `model` may be followed by a version."""
     path = f"/v2/models/{model}/infer"
-    return Call(f"http infer {name}", lambda target: http(target, "POST", path, body, headers), differs)
+    return Call(f"http infer {name}", lambda target: http(target, "POST", path, body, headers))
 
 
 def binary(request: dict[str, Any], *tensors: bytes, length: int | None = None) -> tuple[bytes, dict[str, str]]:
@@ -43,9 +43,9 @@ def binary(request: dict[str, Any], *tensors: bytes, length: int | None = None) 
     return text + b"".join(tensors), {LENGTH: str(len(text) if length is None else length)}
 
 
-def with_binary(name: str, model: str, request: dict[str, Any], *tensors: bytes, differs: tuple[str, ...] = ()) -> Call:
+def with_binary(name: str, model: str, request: dict[str, Any], *tensors: bytes) -> Call:
     body, headers = binary(request, *tensors)
-    return infer(name, model, body, *differs, headers=headers)
+    return infer(name, model, body, headers=headers)
 
 
 def floats(*values: float) -> bytes:
