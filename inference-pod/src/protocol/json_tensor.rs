@@ -268,7 +268,7 @@ mod tests {
             (DataType::Fp32, "[true]", "true does not fit"),
             (DataType::Fp32, "{\"a\": 1}", "invalid type: map"),
             (DataType::Bool, "[2]", "2 does not fit BOOL"),
-            (DataType::Fp16, "[1]", "as binary data"),
+            (DataType::Fp16, "[1]", "Please use the binary data format"),
             (DataType::Bytes, "[1]", "does not fit BYTES"),
         ] {
             let error = fixed(datatype, json).unwrap_err();

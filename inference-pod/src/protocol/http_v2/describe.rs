@@ -92,12 +92,15 @@ pub(super) fn config(config: &ModelConfig) -> Value {
 
 pub(super) fn index(index: &Index) -> Value {
     let describe = |status: &VersionStatus| {
-        json!({
+        let mut described = json!({
             "name": status.model,
             "version": status.version.to_string(),
             "state": status.state.name(),
-            "reason": status.reason,
-        })
+        });
+        if !status.reason.is_empty() {
+            described["reason"] = json!(status.reason);
+        }
+        described
     };
     let others = index.others.iter().map(|name| json!({"name": name}));
     index.versions.iter().map(describe).chain(others).collect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -45,8 +46,8 @@ def mismatches(ours: Any, theirs: Any) -> list[Mismatch]:
 
 def same(ours: Any, theirs: Any) -> bool:
     """1 is not True here, and one NaN is as good as another."""
-    if isinstance(ours, float) and isinstance(theirs, float) and ours != ours:
-        return theirs != theirs
+    if isinstance(ours, float) and isinstance(theirs, float) and math.isnan(ours):
+        return math.isnan(theirs)
     return type(ours) is type(theirs) and bool(ours == theirs)
 
 
@@ -78,7 +79,9 @@ def judge(call: Call, ours: Any, theirs: Any) -> list[str]:
         unseen.difference_update(names[:1])
         if not names:
             wrong.append(str(mismatch))
-    wrong.extend(f"the difference {name!r} is not there any more: take the call off its list" for name in sorted(unseen))
+    wrong.extend(
+        f"the difference {name!r} is not there any more: take the call off its list" for name in sorted(unseen)
+    )
     return wrong
 
 

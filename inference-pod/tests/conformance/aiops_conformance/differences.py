@@ -1,6 +1,6 @@
 """The differences from Triton that are allowed: each a row of docs/triton-differences.md, and the calls that show it.
 
-`differences.toml` has the rows and the calls. Here is where in a reply a difference may show, and what must be true of it.
+`differences.toml` has the rows and the calls. Here is where in a reply a difference may show, and what must be so.
 """
 
 from __future__ import annotations
@@ -81,6 +81,8 @@ HOW: dict[str, tuple[tuple[str, ...], Callable[[Any, Any], bool]]] = {
     "health-bodies": (("*/headers/content-type", "*/json/*", "*/body", "*/binary"), anything),
     "content-type": (("*/headers/content-type",), json_not_text),
     "allow": (("*/headers/allow",), only_ours),
+    "log-format": (("*/log_format", "*/log_format/string_param"), anything),
+    "floats": (("*/data/*",), anything),
     "request-id": (ERRORS, same_text),
     "longer-texts": (ERRORS, longer_text),
     "wrong-json": (("*/status", "*/error"), client_error),

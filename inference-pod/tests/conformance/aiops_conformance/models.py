@@ -31,7 +31,7 @@ DATATYPES = {
 
 @dataclass(frozen=True)
 class Model:
-    """A model of both repositories. `files` has the ONNX file of each version, `config` what both configurations say."""
+    """A model of both repositories: the ONNX file of each version, and what both configurations say."""
 
     name: str
     files: dict[int, Path | bytes]
@@ -86,6 +86,8 @@ def all_models() -> list[Model]:
             + 'output { name: "y" data_type: TYPE_FP32 dims: 3 label_filename: "labels.txt" }\n',
             labels={"labels.txt": ["zero", "one", "two"]},
         ),
+        Model("counted", {1: ONNX_MODELS / "dense_1.onnx"}, "max_batch_size: 8\n" + one_instance + dense),
+        Model("refusing", {1: ONNX_MODELS / "dense_1.onnx"}, "max_batch_size: 8\n" + one_instance + dense),
         Model("ratio", {3: ONNX_MODELS / "ratio.onnx"}, "max_batch_size: 4\n" + one_instance + ratio),
         Model(
             "fixed",
@@ -105,9 +107,7 @@ def all_models() -> list[Model]:
             {1: ONNX_MODELS / "dense_1.onnx", 2: ONNX_MODELS / "dense_2.onnx", 7: ONNX_MODELS / "dense_1.onnx"},
             "max_batch_size: 8\nversion_policy { latest { num_versions: 2 } }\n" + one_instance + dense,
         ),
-        Model(
-            "spare", {1: ONNX_MODELS / "dense_1.onnx"}, "max_batch_size: 8\n" + one_instance + dense, loaded=False
-        ),
+        Model("spare", {1: ONNX_MODELS / "dense_1.onnx"}, "max_batch_size: 8\n" + one_instance + dense, loaded=False),
         Model("garbage", {1: b"this is no model"}, "max_batch_size: 8\n" + one_instance + dense, loaded=False),
     ]
     for datatype, element in DATATYPES.items():

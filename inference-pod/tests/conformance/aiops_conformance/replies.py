@@ -80,7 +80,8 @@ def stream(target: Target, requests: list[Message]) -> list[dict[str, Any]]:
 
 def message(answer: Message) -> dict[str, Any]:
     """A message's fields that are set, bytes in base64."""
-    return json_format.MessageToDict(answer, preserving_proto_field_name=True)
+    fields: dict[str, Any] = json_format.MessageToDict(answer, preserving_proto_field_name=True)
+    return fields
 
 
 def with_http_client(target: Target, ask: Callable[[Any], Any], **options: Any) -> Any:
@@ -109,7 +110,7 @@ def outcome(ask: Callable[[], Any]) -> Any:
         return {"status": error.status(), "error": error.message()}
 
 
-def plain(answer: Any) -> Any:
+def plain(answer: Any) -> Any:  # noqa: PLR0911 - a table of types
     """Results of the clients as values that can be compared."""
     if isinstance(answer, tritonclient.grpc.InferResult):
         response = answer.get_response()

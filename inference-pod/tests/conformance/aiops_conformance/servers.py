@@ -84,9 +84,15 @@ def triton(folder: Path) -> Iterator[Target]:
         *shared_arguments(repository, ports),
     ]
     libraries = [str(packages / "nvidia_pytriton.libs"), os.environ.get("LD_LIBRARY_PATH", "")]
-    environment = os.environ | {"LD_LIBRARY_PATH": ":".join(filter(None, libraries)), "PYTHONHOME": ""}
-    environment.pop("PYTHONHOME")
-    with running("triton", command, environment, folder / "triton.log", ports, repository) as target:
+    environment = os.environ | {"LD_LIBRARY_PATH": ":".join(filter(None, libraries))}
+    with running(
+        "triton",
+        command,
+        environment=environment,
+        log=folder / "triton.log",
+        ports=ports,
+        repository=repository,
+    ) as target:
         yield target
 
 
@@ -95,7 +101,9 @@ def inference_pod(folder: Path) -> Iterator[Target]:
     """The program that AIOPS_INFERENCE_POD names."""
     program = os.environ.get("AIOPS_INFERENCE_POD")
     if program is None:
-        raise RuntimeError("AIOPS_INFERENCE_POD must name the server's program; inference-pod/tests/conformance/run sets it")
+        raise RuntimeError(
+            "AIOPS_INFERENCE_POD must name the server's program; inference-pod/tests/conformance/run sets it"
+        )
     repository = folder / "pod-models"
     write_repository(repository, for_triton=False)
     ports = free_ports(3)
@@ -109,13 +117,15 @@ def inference_pod(folder: Path) -> Iterator[Target]:
         "--allow-client-shm=true",
         f"--model-cache={folder / 'cache'}",
     ]
-    with running("pod", command, dict(os.environ), folder / "pod.log", ports, repository) as target:
+    with running(
+        "pod", command, environment=dict(os.environ), log=folder / "pod.log", ports=ports, repository=repository
+    ) as target:
         yield target
 
 
 @contextmanager
 def running(
-    name: str, command: list[str], environment: dict[str, str], log: Path, ports: list[int], repository: Path
+    name: str, command: list[str], *, environment: dict[str, str], log: Path, ports: list[int], repository: Path
 ) -> Iterator[Target]:
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)

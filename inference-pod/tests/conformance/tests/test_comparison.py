@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from aiops_conformance import comparison
-from aiops_conformance.comparison import Call, Difference, judge, mismatches
-from aiops_conformance.differences import longer_text, same_text
+from aiops_conformance.comparison import Call, judge, mismatches
+from aiops_conformance.differences import Difference, longer_text, same_text
 
 CALL = Call("a call", lambda target: target)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..comparison import Call
-from . import clients, grpc_infer, grpc_routes, http_errors, http_infer, http_routes, repository, shared_memory
+from . import clients, grpc_infer, grpc_routes, http_errors, http_infer, http_routes, kserve, repository, shared_memory
 
 CALLS: list[Call] = [
     *http_routes.CALLS,
@@ -14,4 +14,5 @@ CALLS: list[Call] = [
     *shared_memory.CALLS,
     *repository.CALLS,
     *clients.CALLS,
+    *kserve.CALLS,
 ]

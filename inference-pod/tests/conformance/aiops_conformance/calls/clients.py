@@ -1,4 +1,4 @@
-"""tritonclient's own classes, synchronous and not, and KServe's client: what a program sees."""
+"""tritonclient's own classes, synchronous and not: what a program sees."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import queue
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import kserve
 import numpy
 import tritonclient.grpc
 import tritonclient.grpc.aio
@@ -92,46 +91,22 @@ def streamed(client: Any) -> Any:
     return replies
 
 
-def kserve_rest(name: str, ask: Callable[[Any, str], Awaitable[Any]]) -> Call:
-    async def talk(target: Target) -> Any:
-        client = kserve.InferenceRESTClient(kserve.RESTConfig(protocol="v2", retries=0))
-        try:
-            return kserve_plain(await ask(client, target.url))
-        except Exception as error:  # noqa: BLE001 - whatever it raises is what its users see
-            return {"error": type(error).__name__, "message": str(error).replace(target.url, "URL")}
-
-    return Call(f"kserve rest {name}", lambda target: asyncio.run(talk(target)))
-
-
-def kserve_grpc(name: str, ask: Callable[[Any], Awaitable[Any]]) -> Call:
-    async def talk(target: Target) -> Any:
-        client = kserve.InferenceGRPCClient(url=target.grpc, retries=0)
-        try:
-            return kserve_plain(await ask(client))
-        except Exception as error:  # noqa: BLE001
-            return {"error": type(error).__name__, "message": str(error)}
-
-    return Call(f"kserve grpc {name}", lambda target: asyncio.run(talk(target)))
-
-
-def kserve_plain(answer: Any) -> Any:
-    if isinstance(answer, kserve.InferResponse):
-        outputs = {output.name: plain(numpy.asarray(output.as_numpy())) for output in answer.outputs}
-        return {"model": answer.model_name, "version": answer.model_version, "outputs": outputs}
-    return answer
-
-
-def kserve_request(model: str = "dense", binary: bool = False, values: Any = ROWS) -> Any:
-    tensor = kserve.InferInput("x", list(values.shape), "FP32")
-    tensor.set_data_from_numpy(values, binary_data=binary)
-    return kserve.InferRequest(model_name=model, infer_inputs=[tensor], request_id="mine")
-
-
 def steady(client: Any) -> Any:
-    return without_times(plain(client.get_inference_statistics("ratio")))
+    return without_times(plain(client.get_inference_statistics("counted")))
 
 
 HTTP, GRPC = tritonclient.http, tritonclient.grpc
+
+
+def identity(library: Any, datatype: str) -> Call:
+    """A tensor of a datatype there and back."""
+    values = DATATYPES[datatype]
+
+    def ask(client: Any) -> Any:
+        return client.infer(f"identity_{datatype.lower()}", dense(library, datatype=datatype, values=values))
+
+    return (over_http if library is HTTP else over_grpc)(f"infer of {datatype}", ask)
+
 
 CALLS = [
     *over_both("health", lambda client: [
@@ -143,9 +118,9 @@ CALLS = [
     *over_both("statistics", steady),
     *over_both("log settings", lambda client: client.update_log_settings({"log_verbose_level": 0})),
     *over_both("trace settings", lambda client: [
-        client.update_trace_settings("dense", {"trace_rate": "7", "trace_level": ["TIMESTAMPS"]}),
+        client.update_trace_settings("dense", {"trace_rate": "7", "trace_count": "5"}),
         client.get_trace_settings("dense"),
-        client.update_trace_settings("dense", {"trace_rate": None, "trace_level": None}),
+        client.update_trace_settings("dense", {"trace_rate": None, "trace_count": None}),
         client.get_trace_settings(),
     ]),
     over_http("infer", lambda client: client.infer("dense", dense(HTTP))),
@@ -172,33 +147,11 @@ CALLS = [
     over_grpc("infer with the wrong datatype", lambda client: client.infer(
         "dense", dense(GRPC, datatype="INT32", values=ROWS.astype(numpy.int32)))),
     over_grpc("infer in a stream", streamed),
-    *(over_http(f"infer of {datatype}", lambda client, datatype=datatype, values=values: client.infer(
-        f"identity_{datatype.lower()}", dense(HTTP, datatype=datatype, values=values)))
-      for datatype, values in DATATYPES.items()),
-    *(over_grpc(f"infer of {datatype}", lambda client, datatype=datatype, values=values: client.infer(
-        f"identity_{datatype.lower()}", dense(GRPC, datatype=datatype, values=values)))
-      for datatype, values in DATATYPES.items()),
+    *(identity(library, datatype) for library in (HTTP, GRPC) for datatype in DATATYPES),
     asynchronous("everything that only asks", tritonclient.http.aio, everything),
     asynchronous("everything that only asks", tritonclient.grpc.aio, everything),
     asynchronous("infer", tritonclient.http.aio, lambda client: client.infer("dense", dense(HTTP))),
     asynchronous("infer", tritonclient.grpc.aio, lambda client: client.infer("dense", dense(GRPC))),
-    asynchronous("infer of an unknown model", tritonclient.http.aio, lambda client: client.infer("absent", dense(HTTP))),
-    asynchronous("infer of an unknown model", tritonclient.grpc.aio, lambda client: client.infer("absent", dense(GRPC))),
-    kserve_rest("infer", lambda client, url: client.infer(url, kserve_request(), model_name="dense")),
-    kserve_rest("infer with binary data", lambda client, url: client.infer(
-        url, kserve_request(binary=True), model_name="dense")),
-    kserve_rest("infer of an unknown model", lambda client, url: client.infer(
-        url, kserve_request("absent"), model_name="absent")),
-    kserve_rest("infer with the wrong shape", lambda client, url: client.infer(
-        url, kserve_request(values=ROWS[:, :3]), model_name="dense")),
-    kserve_rest("model ready", lambda client, url: client.is_model_ready(url, "dense")),
-    kserve_rest("unknown model ready", lambda client, url: client.is_model_ready(url, "absent")),
-    kserve_rest("server ready", lambda client, url: client.is_server_ready(url)),
-    kserve_rest("server live", lambda client, url: client.is_server_live(url)),
-    kserve_grpc("infer", lambda client: client.infer(kserve_request())),
-    kserve_grpc("infer of an unknown model", lambda client: client.infer(kserve_request("absent"))),
-    kserve_grpc("model ready", lambda client: client.is_model_ready("dense")),
-    kserve_grpc("unknown model ready", lambda client: client.is_model_ready("absent")),
-    kserve_grpc("server ready", lambda client: client.is_server_ready()),
-    kserve_grpc("server live", lambda client: client.is_server_live()),
+    asynchronous("infer of no model", tritonclient.http.aio, lambda client: client.infer("absent", dense(HTTP))),
+    asynchronous("infer of no model", tritonclient.grpc.aio, lambda client: client.infer("absent", dense(GRPC))),
 ]  # fmt: skip

@@ -27,11 +27,18 @@ CONTENTS: dict[str, tuple[str, list[Any]]] = {
 }
 
 
-def x(shape: list[int], datatype: str = "FP32", name: str = "x", **contents: Any) -> Any:
+def x(shape: list[int], datatype: str = "FP32", *, name: str = "x", **contents: Any) -> Any:
     """A tensor, with contents where there are any."""
     tensor = pb.ModelInferRequest.InferInputTensor(name=name, datatype=datatype, shape=shape)
     for member, values in contents.items():
         getattr(tensor.contents, member).extend(values)
+    return tensor
+
+
+def typed(datatype: str, member: str, values: list[Any]) -> Any:
+    """A tensor with contents in a member."""
+    tensor = x([1, 2], datatype)
+    getattr(tensor.contents, member).extend(values)
     return tensor
 
 
@@ -89,7 +96,7 @@ CALLS = [
     infer("inputs in another order",
           asked("ratio", x([1, 1], name="divisor"), x([1, 1]), raw=[floats(3), floats(6)])),
     infer("without a batch dimension", asked("fixed", x([1, 3]), raw=[floats(1, 2, 3)])),
-    *(infer(f"{datatype} typed", asked(f"identity_{datatype.lower()}", x([1, 2], datatype, **{member: values})))
+    *(infer(f"{datatype} typed", asked(f"identity_{datatype.lower()}", typed(datatype, member, values)))
       for datatype, (member, values) in CONTENTS.items()),
     *(infer(f"{datatype} raw", asked(f"identity_{datatype.lower()}", x([1, 2], datatype), raw=[data]))
       for datatype, data in WIDE.items()),
@@ -137,8 +144,8 @@ CALLS = [
              *(good(id=str(number)) for number in range(5)),
              asked("slow", x([1, 1]), raw=[struct.pack("<f", 1)], id="slow"),
              good(id="last")),
-    streamed("with an error in the middle", good(id="1"), asked("dense", x([1, 4], "INT32"), raw=[floats(*ROW)], id="2"),
-             good(id="3")),
+    streamed("with an error in the middle", good(id="1"),
+             asked("dense", x([1, 4], "INT32"), raw=[floats(*ROW)], id="2"), good(id="3")),
     streamed("with an unknown model in the middle", good(id="1"), good("absent", id="2"), good(id="3")),
     streamed("with an error of its contents in the middle", good(id="1"), asked("dense", x([1, 4]), id="2"),
              good(id="3")),

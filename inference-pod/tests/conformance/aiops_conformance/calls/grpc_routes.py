@@ -96,7 +96,7 @@ CALLS = [
     call("ModelConfig", pb.ModelConfigRequest(name="labelled"), name="with labels"),
     call("ModelConfig", pb.ModelConfigRequest(name="absent"), name="of an unknown model"),
     call("ModelConfig", pb.ModelConfigRequest(name="dense", version="9"), name="of an unknown version"),
-    call("ModelStatistics", pb.ModelStatisticsRequest(name="fixed")),
+    call("ModelStatistics", pb.ModelStatisticsRequest(name="counted")),
     call("ModelStatistics", pb.ModelStatisticsRequest(name="several"), name="of several versions"),
     call("ModelStatistics", pb.ModelStatisticsRequest(name="several", version="7"), name="of a version"),
     call("ModelStatistics", pb.ModelStatisticsRequest(name="absent"), name="of an unknown model"),

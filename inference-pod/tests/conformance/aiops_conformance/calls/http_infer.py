@@ -80,7 +80,7 @@ VALUES: dict[str, list[Any]] = {
     "INT64": [-(2**63), 2**63 - 1],
     "FP32": [1.5, -0.1],
     "FP64": [1.5, 1e300],
-    "BYTES": ["a", "é and \"quotes\"\n"],
+    "BYTES": ["a", 'é and "quotes"\n'],
 }
 
 WIDE = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from ..comparison import Call
@@ -10,9 +9,7 @@ from ..replies import http
 from ..servers import Target
 
 
-def route(
-    method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, name: str = ""
-) -> Call:
+def route(method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, name: str = "") -> Call:
     """One request, named after itself."""
     title = f"http {method} {path}{' ' + name if name else ''}"
     return Call(title, lambda target: steady(http(target, method, path, body, headers)))
@@ -43,9 +40,21 @@ def sorted_index(target: Target, body: Any = None) -> Any:
     """The index, by name and version."""
     reply = http(target, "POST", "/v2/repository/index", body)
     reply["json"] = sorted(reply["json"], key=lambda model: (model["name"], model.get("version", "")))
-    for model in reply["json"]:
-        model["reason"] = re.sub(r"0x[0-9a-f]+", "0x…", model.get("reason", ""))
     return reply
+
+
+def statistics_of_answers(target: Target) -> Any:
+    """Of a model that only this call and its like ask."""
+    row = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
+    http(target, "POST", "/v2/models/counted/infer", {"inputs": [row]})
+    http(target, "POST", "/v2/models/counted/infer", {"inputs": [row | {"shape": [2, 4], "data": [1] * 8}]})
+    return steady(http(target, "GET", "/v2/models/counted/stats"))
+
+
+def statistics_of_a_refusal(target: Target) -> Any:
+    """Of a model that refuses all that it is asked."""
+    http(target, "POST", "/v2/models/refusing/infer", {"inputs": []})
+    return steady(http(target, "GET", "/v2/models/refusing/stats"))
 
 
 CALLS = [
@@ -88,7 +97,8 @@ CALLS = [
     route("GET", "/v2/models/absent/config"),
     route("GET", "/v2/models/dense/versions/9/config"),
     route("POST", "/v2/models/dense/config"),
-    route("GET", "/v2/models/fixed/stats"),
+    Call("http statistics of what was answered and of nothing else", statistics_of_answers),
+    Call("http statistics of a refused request", statistics_of_a_refusal),
     route("GET", "/v2/models/several/stats"),
     route("GET", "/v2/models/several/versions/7/stats"),
     route("GET", "/v2/models/absent/stats"),

@@ -27,6 +27,8 @@ def scenario(name: str, *steps: Step) -> Call:
         try:
             return [step(target) for step in steps]
         finally:
+            # What fails to load leaves Triton unready until it is loaded in a way that works.
+            http(target, "POST", LOAD)
             http(target, "POST", UNLOAD)
             settled(target)
 
@@ -127,7 +129,8 @@ def by_client(with_client: Callable[..., Any]) -> Step:
 
 
 CALLS = [
-    scenario("loads and unloads", load(), of_index, infer, metadata, unload(), of_index, infer),
+    scenario("loads and unloads", load(), of_index, infer, metadata, unload(), of_index, infer,
+             lambda target: http(target, "POST", "/v2/models/spare/versions/1/infer", asked(x(ROW, [1, 4])))),
     scenario("loads and unloads over gRPC", load_over_grpc, of_index, infer, unload_over_grpc, of_index),
     scenario("loads what is loaded", load(), load(), infer),
     scenario("unloads with its dependents", load(), unload({"unload_dependents": True}), of_index),
@@ -143,6 +146,10 @@ CALLS = [
     scenario("loads with a configuration that is a number", load({"config": 1})),
     scenario("loads with an unknown parameter", load({"colour": "red"})),
     scenario("loads with files that are not base64", load({"config": "{}", "file:1/model.onnx": "***"})),
+    scenario("loads a model that is garbage and stays ready",
+             lambda target: load({"config": config(target), "file:1/model.onnx": "AAAA", "file:1/model.py": "AAAA"})
+             (target)["status"],
+             lambda target: http(target, "GET", "/v2/health/ready")["status"]),
     scenario("loads with a malformed body", lambda target: http(target, "POST", LOAD, b"{")),
     scenario("unloads with a wrong parameter", unload({"unload_dependents": "yes"})),
     scenario("unloads with an unknown parameter", unload({"colour": "red"})),

@@ -15,7 +15,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.utils import shared_memory
 
 from ..comparison import Call
-from ..replies import http, outcome, plain, rpc, with_grpc_client, with_http_client
+from ..replies import http, plain, rpc, with_grpc_client, with_http_client
 from ..servers import Target
 from .grpc_infer import asked as asked_over_grpc
 from .grpc_infer import output, with_parameter
@@ -30,7 +30,7 @@ Step = Callable[[Target], Any]
 @contextmanager
 def memory(content: bytes = b"", size: int = 64) -> Iterator[Path]:
     """An object of POSIX shared memory."""
-    path = Path("/dev/shm") / KEY.strip("/")  # noqa: S108 - where Linux keeps such objects
+    path = Path("/dev/shm") / KEY.strip("/")
     path.write_bytes(content.ljust(size, b"\0"))
     try:
         yield path
@@ -73,7 +73,9 @@ def scenario(name: str, *steps: Step, content: bytes = b"", size: int = 64) -> C
     return Call(f"shared memory {name}", ask)
 
 
-def in_region(values: Any = None, shape: list[int] | None = None, datatype: str = "FP32", **more: Any) -> dict[str, Any]:
+def in_region(
+    values: Any = None, shape: list[int] | None = None, datatype: str = "FP32", **more: Any
+) -> dict[str, Any]:
     """The tensor `x` in the region."""
     parameters = {"shared_memory_region": "region", "shared_memory_byte_size": 16} | more
     return x(values, shape or [1, 4], datatype, **parameters)
@@ -83,7 +85,7 @@ def content(start: int, length: int) -> Step:
     """What is in the memory."""
 
     def step(_: Target) -> str:
-        path = Path("/dev/shm") / KEY.strip("/")  # noqa: S108
+        path = Path("/dev/shm") / KEY.strip("/")
         return path.read_bytes()[start : start + length].hex()
 
     return step
@@ -91,7 +93,7 @@ def content(start: int, length: int) -> Step:
 
 def shrink(_: Target) -> None:
     """Takes away what was registered."""
-    os.truncate(Path("/dev/shm") / KEY.strip("/"), 4)  # noqa: S108
+    os.truncate(Path("/dev/shm") / KEY.strip("/"), 4)
 
 
 def grpc_with_regions(target: Target) -> Any:
@@ -142,14 +144,17 @@ def status_in_order(target: Target) -> Any:
 
 VALUES = floats(*ROW)
 
+
 CALLS = [
     scenario("is registered and listed", register, status,
              lambda target: http(target, "GET", f"{FOLDER}/region/region/status"),
              lambda target: rpc(target, "SystemSharedMemoryStatus", pb.SystemSharedMemoryStatusRequest()),
              lambda target: rpc(target, "SystemSharedMemoryStatus", pb.SystemSharedMemoryStatusRequest(name="region"))),
     scenario("is registered over gRPC and listed", register_over_grpc, status),
-    scenario("is unregistered by name", register, lambda target: register(target, "other", offset=8, byte_size=8),
-             status_in_order, lambda target: http(target, "POST", f"{FOLDER}/region/region/unregister"), status),
+    scenario("is unregistered by name", register,
+             lambda target: http(target, "POST", f"{FOLDER}/region/region/unregister"), status),
+    scenario("holds two regions", register, lambda target: register(target, "other", offset=8, byte_size=8),
+             status_in_order),
     scenario("is unregistered over gRPC", register,
              lambda target: rpc(target, "SystemSharedMemoryUnregister",
                                 pb.SystemSharedMemoryUnregisterRequest(name="region")), status),
@@ -212,17 +217,3 @@ CALLS = [
     Call("tritonclient http with shared memory", http_client),
     Call("tritonclient grpc with shared memory", grpc_client),
 ]  # fmt: skip
-
-
-def truncated(target: Target) -> Any:
-    """Memory that shrinks after it was registered must not end the server."""
-    with memory(VALUES):
-        register(target)
-        shrink(target)
-        replies = [
-            infer(target, "dense", in_region()),
-            infer(target, "dense", x(ROW, [1, 4]), shared_memory_region="region", shared_memory_byte_size=12),
-            outcome(lambda: http(target, "GET", "/v2/health/live")["status"]),
-        ]
-        forget(target)
-        return replies
