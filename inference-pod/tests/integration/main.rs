@@ -22,5 +22,6 @@ mod repository;
 mod rest;
 mod serving_plan;
 mod settings;
+mod shared_memory;
 mod shutdown;
 mod support;
