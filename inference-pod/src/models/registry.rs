@@ -203,12 +203,15 @@ impl Registry {
     fn missing(&self, model: &str, version: Option<u64>) -> InferenceError {
         let states = self.lock();
         let mut known = states.values().filter(|status| status.model == model);
-        let unloaded = |status: &VersionStatus| status.state == State::Unavailable && status.reason == UNLOADED;
+        let leaves = |status: &VersionStatus| {
+            status.state == State::Unloading
+                || (status.state == State::Unavailable && status.reason == UNLOADED)
+        };
         match version {
             None if known.clone().next().is_some() => {
                 let message = format!("Request for unknown model: '{model}' has no available versions");
                 // To come again helps only where one may be there then.
-                if known.all(unloaded) {
+                if known.all(leaves) {
                     InferenceError::not_found(message)
                 } else {
                     InferenceError::unavailable(message)

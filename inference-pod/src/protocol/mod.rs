@@ -32,7 +32,8 @@ use crate::models::Registry;
 /// Name that the server gives itself.
 pub const SERVER_NAME: &str = "aiops-inference-pod";
 
-const NO_CUDA_MEMORY: &str = "CUDA shared memory is not supported by this server, send tensors in the request";
+const NO_CUDA_MEMORY: &str =
+    "CUDA shared memory is not supported by this server, send tensors in the request";
 
 /// The answer about a region of CUDA memory, of which there is none.
 fn no_cuda_region(region: &str) -> InferenceError {

@@ -175,7 +175,9 @@ fn check_trace_setting(name: &str, values: &[String]) -> Result<&'static str> {
         (_, [value]) => Err(InferenceError::invalid(format!(
             "Unable to parse '{name}', got: {value}; it must be an integer, {least} or greater"
         ))),
-        _ => Err(InferenceError::invalid(format!("expect only 1 value for '{name}'"))),
+        _ => Err(InferenceError::invalid(format!(
+            "expect only 1 value for '{name}'"
+        ))),
     }
 }
 

@@ -118,7 +118,9 @@ fn open(key: &str) -> Result<File> {
     };
     let name = key.strip_prefix('/').unwrap_or(key);
     if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
-        return Err(refused(&"its key must be a name, with one slash before it at most"));
+        return Err(refused(
+            &"its key must be a name, with one slash before it at most",
+        ));
     }
     let path = PathBuf::from(FOLDER).join(name);
     let found = std::fs::symlink_metadata(&path).map_err(|error| refused(&error))?;
@@ -144,7 +146,10 @@ fn check_bounds(name: &str, object: &File, offset: u64, byte_size: u64) -> Resul
             "failed to register shared memory region '{name}': invalid args: {why}"
         ))
     };
-    let size = object.metadata().map_err(|error| invalid(error.to_string()))?.len();
+    let size = object
+        .metadata()
+        .map_err(|error| invalid(error.to_string()))?
+        .len();
     match offset.checked_add(byte_size) {
         _ if byte_size == 0 => Err(invalid("byte_size must be at least 1".to_owned())),
         Some(end) if end <= size => Ok(()),
@@ -338,10 +343,23 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
         for key in [
-            "", "/", ".", "..", "/..", "//x", "/../etc/passwd", "a/b", "a\0b", "/no-such-object", link.0.as_str(),
+            "",
+            "/",
+            ".",
+            "..",
+            "/..",
+            "//x",
+            "/../etc/passwd",
+            "a/b",
+            "a\0b",
+            "/no-such-object",
+            link.0.as_str(),
         ] {
             let error = shared.register("r".into(), key.to_owned(), 0, 1).unwrap_err();
-            assert!(error.message.starts_with("Unable to open shared memory region"), "{key}: {error}");
+            assert!(
+                error.message.starts_with("Unable to open shared memory region"),
+                "{key}: {error}"
+            );
         }
         assert!(shared.status(None).unwrap().is_empty());
     }
@@ -351,18 +369,31 @@ mod tests {
         let object = Object::new("bounds", &[1; 64]);
         let shared = SharedMemory::new(true);
         for (offset, byte_size) in [(0, 65), (64, 1), (60, 8), (u64::MAX, 8), (8, u64::MAX), (0, 0)] {
-            let error = shared.register("r".into(), object.0.clone(), offset, byte_size).unwrap_err();
-            assert!(error.message.contains("invalid args"), "{offset} {byte_size}: {error}");
+            let error = shared
+                .register("r".into(), object.0.clone(), offset, byte_size)
+                .unwrap_err();
+            assert!(
+                error.message.contains("invalid args"),
+                "{offset} {byte_size}: {error}"
+            );
         }
-        shared.register("r".into(), format!("/{}", object.0), 8, 32).unwrap();
+        shared
+            .register("r".into(), format!("/{}", object.0), 8, 32)
+            .unwrap();
         let again = shared.register("r".into(), object.0.clone(), 0, 8).unwrap_err();
         assert_eq!(again.kind, ErrorKind::AlreadyExists);
         let access = access(shared);
         assert_eq!(input(&access, "r", 24, 8).unwrap().unwrap().len(), 8);
         for (offset, byte_size) in [(32, 1), (u64::MAX, 2), (8, u64::MAX), (24, 9), (0, 0)] {
-            assert!(input(&access, "r", offset, byte_size).is_err(), "{offset} {byte_size}");
+            assert!(
+                input(&access, "r", offset, byte_size).is_err(),
+                "{offset} {byte_size}"
+            );
         }
-        assert_eq!(input(&access, "absent", 0, 1).unwrap_err().kind, ErrorKind::NotFound);
+        assert_eq!(
+            input(&access, "absent", 0, 1).unwrap_err().kind,
+            ErrorKind::NotFound
+        );
         access.shared.unregister(Some("r"));
         assert_eq!(input(&access, "r", 0, 1).unwrap_err().kind, ErrorKind::NotFound);
     }
@@ -373,7 +404,12 @@ mod tests {
         let shared = SharedMemory::new(true);
         shared.register("r".into(), object.0.clone(), 0, 64).unwrap();
         let path = format!("{FOLDER}/{}", object.0);
-        OpenOptions::new().write(true).open(&path).unwrap().set_len(4).unwrap();
+        OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(4)
+            .unwrap();
         let access = access(shared);
         let error = input(&access, "r", 0, 16).unwrap_err();
         assert!(error.message.contains("became shorter"), "{error}");

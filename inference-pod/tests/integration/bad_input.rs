@@ -183,7 +183,12 @@ async fn wrong_bodies_are_refused() {
             400,
             "input byte size mismatch for input 'x' for model 'dense_1'. Expected 16, got 12",
         ),
-        (tensor(16), Some(1_000_000), 400, "inference header size should be in range (0, "),
+        (
+            tensor(16),
+            Some(1_000_000),
+            400,
+            "inference header size should be in range (0, ",
+        ),
         (vec![0; 15], Some(0), 400, "Expected 16, got 15"),
         (deep, None, 400, "recursion limit"),
         (nan, None, 400, "expected value"),

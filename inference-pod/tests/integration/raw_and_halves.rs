@@ -112,20 +112,14 @@ async fn half_precision_travels_as_bytes_and_not_as_json() {
     );
     let (status, body) = send(json!({"inputs": inputs(6)}), both[..12].to_vec()).await;
     let text = String::from_utf8_lossy(&body);
-    assert!(
-        status == 400 && text.contains("Expected 8, got 6"),
-        "{text}"
-    );
+    assert!(status == 400 && text.contains("Expected 8, got 6"), "{text}");
     for datatype in ["FP16", "BF16"] {
         let name = datatype.to_lowercase();
         let request =
             json!({"inputs": [{"name": name, "datatype": datatype, "shape": [1, 2], "data": [1, 2]}]});
         let (status, answer) = server.infer("halves", &request).await;
         let error = answer["error"].as_str().unwrap();
-        assert!(
-            status == 400 && error.contains("receiving"),
-            "{answer}"
-        );
+        assert!(status == 400 && error.contains("receiving"), "{answer}");
     }
     let input = |name: &str, datatype: &str| InferInputTensor {
         name: name.into(),

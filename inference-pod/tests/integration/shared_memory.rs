@@ -59,7 +59,12 @@ async fn tensors_travel_in_shared_memory_over_both_protocols() {
     let repository = Repository::of(&["dense_1"]);
     let server = Server::start(&repository.uri(), &["--allow-client-shm=true"]).await;
     let extensions = server.get(format!("{}/v2", server.http)).await["extensions"].clone();
-    assert!(extensions.as_array().unwrap().contains(&json!("system_shared_memory")));
+    assert!(
+        extensions
+            .as_array()
+            .unwrap()
+            .contains(&json!("system_shared_memory"))
+    );
     let object = Object::new(&bytes(&[1.0, 2.0, 3.0, 4.0, 0.0, 0.0, 0.0, 0.0]));
     let url = |path: &str| format!("{}/v2/systemsharedmemory/{path}", server.http);
     let region = json!({"key": object.key(), "offset": 0, "byte_size": 32});

@@ -32,7 +32,10 @@ const TRITON_PARAMETERS: [&str; 1] = ["triton_enable_empty_final_response"];
 /// What a message asks for.
 pub(super) fn request(message: ModelInferRequest, access: &Access) -> Result<(InferenceRequest, Wanted)> {
     let parameters = parameters(message.parameters);
-    check_reserved(parameters.iter().map(|(name, _)| name.as_str()), &TRITON_PARAMETERS)?;
+    check_reserved(
+        parameters.iter().map(|(name, _)| name.as_str()),
+        &TRITON_PARAMETERS,
+    )?;
     let timeout = request_timeout(parameters.iter().map(|(name, value)| (name.as_str(), value)))?;
     let mut wanted = Wanted::default();
     for output in &message.outputs {
@@ -108,10 +111,7 @@ fn parameter(parameter: InferParameter) -> Option<Parameter> {
 fn tensor(model: &str, input: InferInputTensor, raw: Option<Bytes>) -> Result<Tensor> {
     let name = input.name;
     let datatype = DataType::from_name(&input.datatype).ok_or_else(|| {
-        InferenceError::invalid(format!(
-            "invalid datatype for input {name}: '{}'",
-            input.datatype
-        ))
+        InferenceError::invalid(format!("invalid datatype for input {name}: '{}'", input.datatype))
     })?;
     let subject = InputOf { model, name: &name };
     let data = match (raw, input.contents) {
@@ -299,8 +299,16 @@ mod tests {
         assert!(both.unwrap_err().message.contains("must not be specified"));
         assert!(tensor("m", input("FP32", &[2], Some(contents.clone())), None).is_err());
         for (datatype, contents, part) in [
-            ("FP32", None, "unable to find data for input tensor 'x' for model 'm'"),
-            ("FP16", Some(contents.clone()), "of type 'FP32', expected datatype 'FP16'"),
+            (
+                "FP32",
+                None,
+                "unable to find data for input tensor 'x' for model 'm'",
+            ),
+            (
+                "FP16",
+                Some(contents.clone()),
+                "of type 'FP32', expected datatype 'FP16'",
+            ),
             ("INT8", Some(contents), "of type 'FP32', expected datatype 'INT8'"),
             ("FP31", None, "invalid datatype for input x: 'FP31'"),
         ] {

@@ -55,7 +55,11 @@ async fn infer(
         memory: Arc::clone(memory),
     };
     // What a message refers to may be large where the message is small.
-    let size = if service.shared_memory.is_used() { usize::MAX } else { 0 };
+    let size = if service.shared_memory.is_used() {
+        usize::MAX
+    } else {
+        0
+    };
     let decode = move || convert::request(message, &access);
     let (request, wanted) = body::decode(size, decode).await?;
     classification::check(&model, &wanted.classes)?;

@@ -67,7 +67,10 @@ pub(super) fn add_defaults(value: &mut Value, config: &ModelConfig) {
             json!({"preserve_ordering": false, "priority_levels": 0, "default_priority_level": 0,
                    "priority_queue_policy": {}}),
         );
-        if batching["preferred_batch_size"].as_array().is_some_and(Vec::is_empty) {
+        if batching["preferred_batch_size"]
+            .as_array()
+            .is_some_and(Vec::is_empty)
+        {
             batching["preferred_batch_size"] = json!([config.max_batch_size]);
         }
     }

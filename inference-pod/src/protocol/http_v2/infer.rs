@@ -16,7 +16,9 @@ use crate::protocol::compression::Encoding;
 use crate::protocol::parameters::{Parameter, check_reserved, request_timeout};
 use crate::protocol::shared_memory::Access;
 use crate::protocol::{binary_tensor, classification, json_tensor};
-use crate::tensor::{DataType, InferenceRequest, InferenceResponse, InputOf, Tensor, TensorData, element_count};
+use crate::tensor::{
+    DataType, InferenceRequest, InferenceResponse, InputOf, Tensor, TensorData, element_count,
+};
 
 /// Length of the JSON before the binary data, in both directions.
 const JSON_LENGTH_HEADER: &str = "inference-header-content-length";
@@ -51,7 +53,10 @@ pub(super) fn json_length(headers: &HeaderMap, body: usize) -> Result<Option<usi
     let Some(value) = headers.get(JSON_LENGTH_HEADER) else {
         return Ok(None);
     };
-    let length = value.to_str().ok().and_then(|text| text.trim().parse::<i64>().ok());
+    let length = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.trim().parse::<i64>().ok());
     let length = length.ok_or_else(|| {
         InferenceError::invalid(format!(
             "Unable to parse Inference-Header-Content-Length, got: {value:?}"
@@ -123,10 +128,7 @@ pub(super) fn decode(
 fn decode_input(model: &str, input: &Input<'_>, binary: &mut Bytes, access: &Access) -> Result<Tensor> {
     let name = &input.name;
     let datatype = DataType::from_name(&input.datatype).ok_or_else(|| {
-        InferenceError::invalid(format!(
-            "invalid datatype for input {name}: '{}'",
-            input.datatype
-        ))
+        InferenceError::invalid(format!("invalid datatype for input {name}: '{}'", input.datatype))
     })?;
     let count = element_count(name, &input.shape)?;
     let size = input.parameters.get("binary_data_size");

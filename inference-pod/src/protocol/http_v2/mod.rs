@@ -191,7 +191,11 @@ async fn infer(
         shared: Arc::clone(&service.shared_memory),
         memory: Arc::clone(&memory),
     };
-    let size = if service.shared_memory.is_used() { usize::MAX } else { body.len() };
+    let size = if service.shared_memory.is_used() {
+        usize::MAX
+    } else {
+        body.len()
+    };
     let (request, wanted) = body::decode_held(size, &memory, move || {
         infer::decode(&decoding_model, &body, json_length, &access)
     })

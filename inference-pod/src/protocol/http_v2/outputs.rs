@@ -91,9 +91,10 @@ impl<'a> WantedOutputs<'a> {
             }
         }
         let parameters = output.parameters.iter();
-        let place = self
-            .access
-            .place(&output.name, parameters.map(|(name, value)| (name.as_str(), value)))?;
+        let place = self.access.place(
+            &output.name,
+            parameters.map(|(name, value)| (name.as_str(), value)),
+        )?;
         if let Some(place) = place {
             classification::check_place(&self.wanted.classes, &output.name)?;
             self.wanted.places.insert(output.name.clone(), place);
