@@ -167,8 +167,8 @@ pub(super) fn graph_shape(
     if !fits {
         let note = if max_batch_size > 0 {
             " NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be prepended \
-             to each input shape. If you want to specify the full shape including the batch dimension in your input dims \
-             config, please set max_batch_size to zero. See the model configuration docs for more info on \
+             to each input shape. If you want to specify the full shape including the batch dim in your input dims config, \
+             try setting max_batch_size to zero. See the model configuration docs for more info on \
              max_batch_size."
         } else {
             ""

@@ -229,8 +229,8 @@ async fn samples_run_before_a_version_is_ready_and_a_bad_one_keeps_it_from_being
             sample("batch_size: 1", "zero_data: true").replace("dims: 4", "dims: 5"),
             "the warm-up failed: sample 'one': unexpected shape for input 'x' for model 'dense_2'. Expected [-1,4], \
              got [1,5]. NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be \
-             prepended to each input shape. If you want to specify the full shape including the batch dimension in your \
-             input dims config, please set max_batch_size to zero. See the model configuration docs for more info on \
+             prepended to each input shape. If you want to specify the full shape including the batch dim in your input \
+             dims config, try setting max_batch_size to zero. See the model configuration docs for more info on \
              max_batch_size.",
         ),
     ] {
