@@ -81,6 +81,7 @@ def triton(folder: Path) -> Iterator[Target]:
     command = [
         str(wheel / "bin" / "tritonserver"),
         f"--backend-directory={folder / 'backends'}",
+        "--exit-timeout-secs=1",  # it would wait for connections that clients keep open
         *shared_arguments(repository, ports),
     ]
     libraries = [str(packages / "nvidia_pytriton.libs"), os.environ.get("LD_LIBRARY_PATH", "")]
