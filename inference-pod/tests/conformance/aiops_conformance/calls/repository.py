@@ -21,7 +21,7 @@ UNLOAD = "/v2/repository/models/spare/unload"
 
 
 def scenario(name: str, *steps: Step, fails: bool = False) -> Call:
-    """Steps, with `spare` unloaded in the end. What fails to load leaves Triton unready until it is loaded as it should."""
+    """Steps, with `spare` unloaded in the end. A load that fails leaves Triton unready until one works."""
 
     def ask(target: Target) -> Any:
         try:
