@@ -28,7 +28,7 @@ help:
 	  'make demo        everything from an empty machine to predictions' \
 	  'make demo-down   takes the local cluster away again' \
 	  'make test        every test' \
-	  'make lint | test-rust | test-openapi | test-python | scenarios [FILTER=name]   parts of it' \
+	  'make lint | test-rust | test-openapi | test-conformance | test-python | scenarios [FILTER=name]   parts of it' \
 	  'make images | cluster | chart      brings a change into the cluster' \
 	  'make kubeconfig  prints the path of the kubeconfig' \
 	  'CLUSTER=existing KUBECONFIG=…      uses a cluster that exists' \
@@ -44,7 +44,7 @@ demo-down:
 	@make/demo-down
 
 test:
-	@make/run-stages test packages tools lint test-rust test-openapi test-python images test-images cluster $(if $(filter local,$(CLUSTER)),test-cluster) chart test-chart scenarios
+	@make/run-stages test packages tools lint test-rust test-openapi test-conformance test-python images test-images cluster $(if $(filter local,$(CLUSTER)),test-cluster) chart test-chart scenarios
 
 kubeconfig:
 	@echo "$(KUBECONFIG)"
@@ -99,12 +99,15 @@ verify-generated:
 audit:
 	"$$(make/rust-tool cargo-deny $(CARGO_DENY))" check advisories
 
-.PHONY: test-rust test-openapi test-python test-images test-cluster test-chart scenarios
+.PHONY: test-rust test-openapi test-conformance test-python test-images test-cluster test-chart scenarios
 test-rust:
 	make/test-rust
 
 test-openapi:
 	inference-pod/tests/openapi/run
+
+test-conformance:
+	inference-pod/tests/conformance/run --quiet
 
 test-python: export AIOPS_MINIO = $(CACHE)/bin/minio
 test-python:

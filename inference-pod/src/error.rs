@@ -13,6 +13,8 @@ pub enum ErrorKind {
     Forbidden,
     /// No such model, version or path.
     NotFound,
+    /// Something of this name is there.
+    AlreadyExists,
     /// Right request, wrong moment: overload, timeout, loading, stopping.
     Unavailable,
     /// The body is encoded in a way that this server cannot decode.

@@ -134,29 +134,38 @@ pub struct Tensor {
     pub data: TensorData,
 }
 
+/// An input of a model as error messages name it, in Triton's words.
+#[derive(Clone, Copy)]
+pub(crate) struct InputOf<'a> {
+    pub(crate) model: &'a str,
+    pub(crate) name: &'a str,
+}
+
+impl fmt::Display for InputOf<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.model {
+            "" => write!(formatter, "'{}'", self.name),
+            model => write!(formatter, "'{}' for model '{model}'", self.name),
+        }
+    }
+}
+
 impl Tensor {
     /// A tensor whose data has the size that its shape asks for.
     pub fn new(name: String, datatype: DataType, shape: Vec<i64>, data: TensorData) -> Result<Self> {
+        Self::of_model("", name, datatype, shape, data)
+    }
+
+    /// The same for an input of a model, which errors name.
+    pub(crate) fn of_model(
+        model: &str,
+        name: String,
+        datatype: DataType,
+        shape: Vec<i64>,
+        data: TensorData,
+    ) -> Result<Self> {
         let expected = element_count(&name, &shape)?;
-        match &data {
-            TensorData::Strings(strings) if strings.len() != expected => {
-                return Err(InferenceError::invalid(format!(
-                    "input '{name}' has {} elements, but shape {shape:?} holds {expected}",
-                    strings.len()
-                )));
-            }
-            TensorData::Fixed(bytes) => {
-                let size = datatype.size().unwrap_or(1);
-                if expected.checked_mul(size) != Some(bytes.len()) {
-                    return Err(InferenceError::invalid(format!(
-                        "tensor '{name}' has {} bytes, but shape {shape:?} of {datatype} takes {}",
-                        bytes.len(),
-                        expected.saturating_mul(size)
-                    )));
-                }
-            }
-            TensorData::Strings(_) => {}
-        }
+        check_size(InputOf { model, name: &name }, datatype, expected, &data)?;
         Ok(Self {
             name,
             datatype,
@@ -164,6 +173,32 @@ impl Tensor {
             data,
         })
     }
+}
+
+fn check_size(input: InputOf<'_>, datatype: DataType, expected: usize, data: &TensorData) -> Result<()> {
+    let message = match data {
+        TensorData::Strings(strings) if strings.len() < expected => format!(
+            "expected {expected} string elements for inference input {input}, got {}",
+            strings.len()
+        ),
+        TensorData::Strings(strings) if strings.len() > expected => format!(
+            "unexpected number of string elements {} for inference input {input}, expecting {expected}",
+            strings.len()
+        ),
+        TensorData::Fixed(bytes) => {
+            let size = datatype.size().unwrap_or(1);
+            if expected.checked_mul(size) == Some(bytes.len()) {
+                return Ok(());
+            }
+            format!(
+                "input byte size mismatch for input {input}. Expected {}, got {}",
+                expected.saturating_mul(size),
+                bytes.len()
+            )
+        }
+        TensorData::Strings(_) => return Ok(()),
+    };
+    Err(InferenceError::invalid(message))
 }
 
 /// Number of elements of a shape; an error when a size is negative or the product does not fit.

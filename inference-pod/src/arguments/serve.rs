@@ -1,6 +1,6 @@
 //! The command line of the server, by what the flags are about.
 
-use clap::Args;
+use clap::{ArgAction, Args};
 
 use super::{
     AccessArguments, CacheArguments, CommonArguments, ConnectionArguments, ListenArguments, ModelArguments,
@@ -52,6 +52,10 @@ pub struct LimitArguments {
     /// default half of the container's memory limit, and unbounded where there is none.
     #[arg(long, value_name = "BYTES")]
     pub max_request_memory: Option<usize>,
+    /// Let clients on the same machine name objects of POSIX shared memory for inputs and outputs. Whoever can call this
+    /// server can then read and write those that it can.
+    #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub allow_client_shm: bool,
 }
 
 /// The way out.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::write::quoted;
 
 /// Fields whose strings are names of an enumeration, or numbers of 64 bits, which stand in the text without quotes.
-const BARE: [&str; 15] = [
+const BARE: [&str; 16] = [
     "data_type",
     "kind",
     "format",
@@ -21,10 +21,19 @@ const BARE: [&str; 15] = [
     "timeout_action",
     "model_version",
     "max_inflight_requests",
+    "priority",
 ];
 
 /// Fields that are maps by a key.
-const MAPS: [&str; 5] = ["parameters", "inputs", "input_map", "output_map", NUMBERED];
+const MAPS: [&str; 7] = [
+    "parameters",
+    "inputs",
+    "input_map",
+    "output_map",
+    "cc_model_filenames",
+    "metric_tags",
+    NUMBERED,
+];
 /// One of them, whose keys are numbers.
 const NUMBERED: &str = "priority_queue_policy";
 
@@ -115,6 +124,26 @@ fn snake_case(name: &str) -> String {
 mod tests {
     use super::super::{ModelConfig, read};
     use super::*;
+
+    #[test]
+    fn the_defaults_that_servers_write_out_say_nothing() {
+        let json = r#"{"name": "m", "platform": "", "runtime": "", "max_batch_size": 8, "cc_model_filenames": {},
+            "metric_tags": {}, "parameters": {}, "model_warmup": [], "batch_input": [], "batch_output": [],
+            "input": [{"name": "x", "data_type": "TYPE_FP32", "format": "FORMAT_NONE", "dims": [4],
+                       "is_shape_tensor": false, "allow_ragged_batch": false, "optional": false,
+                       "is_non_linear_format_io": false}],
+            "output": [{"name": "y", "data_type": "TYPE_FP32", "dims": [3], "label_filename": "",
+                        "is_shape_tensor": false, "is_non_linear_format_io": false}],
+            "optimization": {"priority": "PRIORITY_DEFAULT", "input_pinned_memory": {"enable": true},
+                             "output_pinned_memory": {"enable": true}, "gather_kernel_buffer_threshold": 0,
+                             "eager_batching": false},
+            "instance_group": [{"name": "m_0", "kind": "KIND_CPU", "count": 1, "gpus": [], "secondary_devices": [],
+                                "profile": [], "passive": false, "host_policy": ""}],
+            "dynamic_batching": {"preferred_batch_size": [8], "preserve_ordering": false, "priority_levels": 0,
+                                 "default_priority_level": 0, "priority_queue_policy": {}}}"#;
+        let from_json = read(&from_json(json).unwrap());
+        assert!(from_json.is_ok(), "{from_json:?}");
+    }
 
     #[test]
     fn json_and_text_are_the_same_configuration() {

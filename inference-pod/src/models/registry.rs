@@ -118,6 +118,9 @@ fn choose_by_weight(weights: &[(u64, u64)], turn: u64) -> u64 {
     weights[weights.len() - 1].0
 }
 
+/// Why a version that was unloaded by call does not answer.
+const UNLOADED: &str = "unloaded";
+
 type Table = BTreeMap<String, Arc<ServedModel>>;
 
 /// The table of models that answer, and the states of all that are known.
@@ -215,7 +218,7 @@ impl Registry {
         };
         if self.remembers.load(Ordering::Relaxed) {
             status.state = State::Unavailable;
-            "unloaded".clone_into(&mut status.reason);
+            UNLOADED.clone_into(&mut status.reason);
         } else {
             states.remove(&key);
         }
@@ -229,10 +232,20 @@ impl Registry {
     fn missing(&self, model: &str, version: Option<u64>) -> InferenceError {
         let states = self.lock();
         let mut known = states.values().filter(|status| status.model == model);
+        let leaves = |status: &VersionStatus| {
+            status.state == State::Unloading
+                || (status.state == State::Unavailable && status.reason == UNLOADED)
+        };
         match version {
-            None if known.next().is_some() => InferenceError::unavailable(format!(
-                "Request for unknown model: '{model}' has no available versions"
-            )),
+            None if known.clone().next().is_some() => {
+                let message = format!("Request for unknown model: '{model}' has no available versions");
+                // To come again helps only where one may be there then.
+                if known.all(leaves) {
+                    InferenceError::not_found(message)
+                } else {
+                    InferenceError::unavailable(message)
+                }
+            }
             None => InferenceError::not_found(format!("Request for unknown model: '{model}' is not found")),
             Some(number) if known.any(|status| status.version == number) => InferenceError::unavailable(
                 format!("Request for unknown model: '{model}' version {number} is not at ready state"),

@@ -38,12 +38,7 @@ pub(super) fn accept(model: &ModelVersion, request: &InferenceRequest) -> Result
         }
     }
     if request.inputs.len() != configured.len() {
-        return Err(InferenceError::invalid(format!(
-            "expected {} inputs but got {} inputs for model '{name}', which takes {}",
-            configured.len(),
-            request.inputs.len(),
-            names(configured)
-        )));
+        return Err(wrong_number(name, configured, &request.inputs));
     }
     let mut rows = None;
     let mut inputs = Vec::with_capacity(configured.len());
@@ -71,6 +66,21 @@ pub(super) fn accept(model: &ModelVersion, request: &InferenceRequest) -> Result
         rows: rows.unwrap_or(1),
         outputs: wanted_outputs(model, &request.outputs)?,
     })
+}
+
+fn wrong_number(model: &str, configured: &[TensorConfig], given: &[Tensor]) -> InferenceError {
+    let list = |names: Vec<String>| names.join(",");
+    let missing = configured
+        .iter()
+        .filter(|known| given.iter().all(|input| input.name != known.name));
+    InferenceError::invalid(format!(
+        "expected {} inputs but got {} inputs for model '{model}'. Got input(s) [{}], but missing required input(s) [{}]. \
+         Please provide all required input(s).",
+        configured.len(),
+        given.len(),
+        list(given.iter().map(|input| format!("'{}'", input.name)).collect()),
+        list(missing.map(|known| format!("'{}'", known.name)).collect()),
+    ))
 }
 
 fn names(tensors: &[TensorConfig]) -> String {
@@ -116,9 +126,14 @@ impl ModelVersion {
 
 fn check_rows(name: &str, input: &Tensor, max_batch_size: u32, rows: &mut Option<usize>) -> Result<()> {
     let count = usize::try_from(input.shape[0]).unwrap_or_default();
-    if count == 0 || count > max_batch_size as usize {
+    let bound = match count {
+        0 => ">= 1".to_owned(),
+        count if count > max_batch_size as usize => format!("<= {max_batch_size}"),
+        _ => String::new(),
+    };
+    if !bound.is_empty() {
         return Err(InferenceError::invalid(format!(
-            "inference request batch-size must be between 1 and {max_batch_size} for '{name}', got {count}"
+            "inference request batch-size must be {bound} for '{name}', got {count}"
         )));
     }
     if *rows.get_or_insert(count) != count {
@@ -152,7 +167,9 @@ pub(super) fn graph_shape(
     if !fits {
         let note = if max_batch_size > 0 {
             " NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be prepended \
-             to each input shape."
+             to each input shape. If you want to specify the full shape including the batch dim in your input dims config, \
+             try setting max_batch_size to zero. See the model configuration docs for more info on \
+             max_batch_size."
         } else {
             ""
         };

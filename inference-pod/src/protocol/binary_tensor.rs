@@ -1,14 +1,16 @@
 //! Tensors as raw bytes: little-endian, row-major, strings with their length in four bytes before them.
 
+use std::fmt::Display;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use crate::error::{InferenceError, Result};
 use crate::tensor::{DataType, TensorData};
 
-/// Reads raw bytes; `name` is for messages.
-pub(crate) fn decode(name: &str, datatype: DataType, bytes: Bytes) -> Result<TensorData> {
+/// Reads raw bytes; `input` is for messages.
+pub(crate) fn decode(input: impl Display, datatype: DataType, bytes: Bytes) -> Result<TensorData> {
     match datatype {
-        DataType::Bytes => Ok(TensorData::Strings(split_strings(name, &bytes)?)),
+        DataType::Bytes => Ok(TensorData::Strings(split_strings(input, &bytes)?)),
         _ => Ok(TensorData::Fixed(bytes)),
     }
 }
@@ -29,22 +31,25 @@ pub(super) fn encode(data: &TensorData) -> Bytes {
     }
 }
 
-fn split_strings(name: &str, bytes: &Bytes) -> Result<Vec<Bytes>> {
+fn split_strings(input: impl Display, bytes: &Bytes) -> Result<Vec<Bytes>> {
     let mut strings = Vec::new();
     let mut rest = bytes.clone();
     while !rest.is_empty() {
-        let truncated = |what: &str| {
-            InferenceError::invalid(format!(
-                "input '{name}' is truncated: {what} of string {} is missing",
-                strings.len()
-            ))
-        };
         let Some(length) = rest.first_chunk::<4>() else {
-            return Err(truncated("the length"));
+            return Err(InferenceError::invalid(format!(
+                "incomplete string length indicator for inference input {input}, expecting 4 bytes but only {} bytes \
+                 available. Please make sure the string length indicator is in one buffer.",
+                rest.len()
+            )));
         };
-        let end = (u32::from_le_bytes(*length) as usize).saturating_add(4);
+        let length = u32::from_le_bytes(*length) as usize;
+        let end = length.saturating_add(4);
         if rest.len() < end {
-            return Err(truncated("a part"));
+            return Err(InferenceError::invalid(format!(
+                "incomplete string data for inference input {input}, expecting string of length {length} but only {} \
+                 bytes available. Please make sure the string is in one buffer.",
+                rest.len() - 4
+            )));
         }
         let string = rest.split_to(end);
         strings.push(string.slice(4..));
@@ -75,7 +80,7 @@ mod tests {
     fn truncated_strings_are_refused() {
         for bytes in [&[1, 0][..], &[2, 0, 0, 0, b'a'], &[0xff, 0xff, 0xff, 0xff]] {
             let error = decode("x", DataType::Bytes, Bytes::copy_from_slice(bytes)).unwrap_err();
-            assert!(error.message.contains("truncated"), "{error}");
+            assert!(error.message.contains("incomplete string"), "{error}");
         }
     }
 }

@@ -37,6 +37,16 @@ pub(super) fn check(model: &ModelVersion, classes: &Classes) -> Result<()> {
     }
 }
 
+/// Refuses classes of an output that is wanted in shared memory: their size is not known before.
+pub(super) fn check_place(classes: &Classes, output: &str) -> Result<()> {
+    if classes.contains_key(output) {
+        return Err(InferenceError::invalid(
+            "Output can't set both 'shared_memory_region' and 'classification'",
+        ));
+    }
+    Ok(())
+}
+
 fn has_order(datatype: DataType) -> bool {
     !matches!(
         datatype,

@@ -13,7 +13,7 @@ use crate::tensor::{DataType, TensorData};
 pub(super) fn decode(name: &str, datatype: DataType, json: &str, capacity: usize) -> Result<TensorData> {
     if matches!(datatype, DataType::Fp16 | DataType::Bf16) {
         return Err(InferenceError::invalid(format!(
-            "input '{name}': {datatype} cannot be sent as JSON, send it as binary data"
+            "receiving {datatype} data via JSON is not supported. Please use the binary data format for input {name}"
         )));
     }
     let size = datatype.size().unwrap_or(0);
@@ -29,7 +29,7 @@ pub(super) fn decode(name: &str, datatype: DataType, json: &str, capacity: usize
         .deserialize(&mut deserializer)
         .and_then(|()| deserializer.end())
         .map_err(|error| {
-            InferenceError::invalid(format!("Unable to parse 'data' of input '{name}': {error}"))
+            InferenceError::invalid(format!("Unable to parse 'data': input '{name}': {error}"))
         })?;
     Ok(match datatype {
         DataType::Bytes => TensorData::Strings(elements.strings),
@@ -268,7 +268,7 @@ mod tests {
             (DataType::Fp32, "[true]", "true does not fit"),
             (DataType::Fp32, "{\"a\": 1}", "invalid type: map"),
             (DataType::Bool, "[2]", "2 does not fit BOOL"),
-            (DataType::Fp16, "[1]", "as binary data"),
+            (DataType::Fp16, "[1]", "Please use the binary data format"),
             (DataType::Bytes, "[1]", "does not fit BYTES"),
         ] {
             let error = fixed(datatype, json).unwrap_err();

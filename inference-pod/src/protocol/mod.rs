@@ -17,11 +17,13 @@ mod repository;
 pub mod request_id;
 pub mod rest;
 mod settings;
+mod shared_memory;
 mod status;
 
 pub use intake::{Accepted, Intake};
 pub use repository::ModelControl;
 pub use settings::TraceSettings;
+pub use shared_memory::SharedMemory;
 
 use std::sync::Arc;
 
@@ -32,11 +34,20 @@ use crate::models::Registry;
 /// Name that the server gives itself.
 pub const SERVER_NAME: &str = "aiops-inference-pod";
 
-const NO_SHARED_MEMORY: &str = "shared memory is not supported by this server, send tensors in the request";
+const NO_CUDA_MEMORY: &str =
+    "CUDA shared memory is not supported by this server, send tensors in the request";
 
-/// The answer about a region of shared memory, of which there is none.
-fn no_region(kind: &str, region: &str) -> InferenceError {
-    InferenceError::not_found(format!("Unable to find {kind} shared memory region: '{region}'"))
+/// The answer about a region of CUDA memory, of which there is none.
+fn no_cuda_region(region: &str) -> InferenceError {
+    InferenceError::not_found(format!("Unable to find cuda shared memory region: '{region}'"))
+}
+
+/// Whose statistics were asked for is not there. The index says why.
+fn no_statistics(model: &str, version: Option<&str>) -> InferenceError {
+    InferenceError::invalid(match version {
+        None => format!("requested model '{model}' is not available"),
+        Some(_) => format!("requested model version is not available for model '{model}'"),
+    })
 }
 
 /// What every front needs.
@@ -53,6 +64,8 @@ pub struct Service {
     pub access: Arc<access::Access>,
     /// Trace settings, as clients changed them.
     pub trace: TraceSettings,
+    /// Regions of memory that clients share with this server.
+    pub shared_memory: Arc<SharedMemory>,
 }
 
 impl Service {
@@ -65,6 +78,7 @@ impl Service {
             ("model_repository(unload_dependents)", explicit),
             ("schedule_policy", true),
             ("model_configuration", true),
+            ("system_shared_memory", self.shared_memory.is_allowed()),
             ("binary_tensor_data", true),
             ("statistics", true),
             ("logging", true),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::error::{InferenceError, Result};
 
@@ -15,6 +16,8 @@ pub(super) enum Parameter {
     Unsigned(u64),
     Float(f64),
     Text(String),
+    /// Something that is no parameter, such as a list.
+    Other(IgnoredAny),
 }
 
 impl Parameter {
@@ -53,6 +56,11 @@ pub(super) fn schedule_policy<'a>(
 ) -> Result<SchedulePolicy> {
     let mut policy = SchedulePolicy::default();
     for (name, value) in parameters {
+        if let Parameter::Other(_) = value {
+            return Err(InferenceError::invalid(format!(
+                "parameter '{name}' has invalid type. It should be either 'int', 'bool', or 'string'."
+            )));
+        }
         match name {
             "sequence_id" | "sequence_start" | "sequence_end" => {
                 return Err(InferenceError::unsupported(format!(
@@ -71,14 +79,40 @@ pub(super) fn schedule_policy<'a>(
     Ok(policy)
 }
 
-/// Refuses parameters of tensors that ask for an extension that is not here.
-pub(super) fn check_tensor_parameter(tensor: &str, name: &str) -> Result<()> {
-    match name {
-        "shared_memory_region" | "shared_memory_offset" | "shared_memory_byte_size" => {
-            Err(InferenceError::unsupported(format!(
-                "tensor '{tensor}': shared memory is not supported, send the data"
-            )))
+/// Refuses what Triton keeps for itself; `allowed` are those of its parameters that a protocol takes.
+pub(super) fn check_reserved<'a>(names: impl Iterator<Item = &'a str>, allowed: &[&str]) -> Result<()> {
+    for name in names {
+        if name.starts_with("triton_") && !allowed.contains(&name) {
+            let rest = match allowed {
+                [] => " and should not be specified.".to_owned(),
+                allowed => format!(
+                    ". Only the following keys starting with 'triton_' are allowed: {}",
+                    allowed.join(" ")
+                ),
+            };
+            return Err(InferenceError::invalid(format!(
+                "parameter keys starting with 'triton_' are reserved for Triton usage{rest}"
+            )));
         }
-        _ => Ok(()),
+    }
+    Ok(())
+}
+
+/// A version number as clients write it; empty for none.
+pub(super) fn version(text: &str) -> Result<Option<u64>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match text.parse::<i64>() {
+        Ok(number) => u64::try_from(number).map(Some).map_err(|_| {
+            InferenceError::invalid(format!(
+                "invalid model version specified '{text}' , version should be an integral value > 0"
+            ))
+        }),
+        // The name of a C function, as Triton says it.
+        Err(_) => Err(InferenceError::invalid(format!(
+            "failed to get model version from specified version string '{text}' (details: stol), version should be an \
+             integral value > 0"
+        ))),
     }
 }

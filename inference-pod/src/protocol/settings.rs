@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::error::{InferenceError, Result};
+use super::Service;
+use crate::error::{ErrorKind, InferenceError, Result};
 use crate::logging;
 
 /// A value of a log setting.
@@ -132,6 +133,17 @@ impl TraceSettings {
     }
 }
 
+/// Whether trace settings of a model may be asked for.
+pub(super) fn check_model(service: &Service, model: &str) -> Result<()> {
+    match service.registry.find(model, None) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind == ErrorKind::NotFound => Err(InferenceError::invalid(format!(
+            "Request for unknown model : {model}"
+        ))),
+        Err(error) => Err(error),
+    }
+}
+
 fn check_trace_setting(name: &str, values: &[String]) -> Result<&'static str> {
     let known = TRACE_DEFAULTS.iter().find(|(known, _)| *known == name);
     let Some((name, _)) = known else {
@@ -160,10 +172,12 @@ fn check_trace_setting(name: &str, values: &[String]) -> Result<&'static str> {
             }
         }
         (_, [value]) if is_number(value) => Ok(name),
-        _ => Err(misfit(
-            name,
-            &format!("one integer in a string, {least} or greater"),
-        )),
+        (_, [value]) => Err(InferenceError::invalid(format!(
+            "Unable to parse '{name}', got: {value}; it must be an integer, {least} or greater"
+        ))),
+        _ => Err(InferenceError::invalid(format!(
+            "expect only 1 value for '{name}'"
+        ))),
     }
 }
 
@@ -189,7 +203,7 @@ mod tests {
             ("trace_level", &["LOUD"][..], "OFF, TIMESTAMPS and TENSORS"),
             ("trace_rate", &["-1"], "0 or greater"),
             ("trace_count", &["many"], "-1 or greater"),
-            ("trace_count", &["1", "2"], "one integer"),
+            ("trace_count", &["1", "2"], "only 1 value"),
             ("trace_file", &["/etc/passwd"], "can not be updated"),
             ("colour", &["red"], "must be one of"),
         ] {

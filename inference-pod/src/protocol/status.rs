@@ -16,6 +16,7 @@ const fn row(kind: ErrorKind) -> (StatusCode, Code) {
         ErrorKind::Timeout => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded),
         ErrorKind::Forbidden => (StatusCode::FORBIDDEN, Code::PermissionDenied),
         ErrorKind::NotFound => (StatusCode::NOT_FOUND, Code::NotFound),
+        ErrorKind::AlreadyExists => (StatusCode::BAD_REQUEST, Code::AlreadyExists),
         ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
         ErrorKind::UnsupportedEncoding => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::Unimplemented),
         ErrorKind::Unsupported => (StatusCode::NOT_IMPLEMENTED, Code::Unimplemented),

@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::models::{Keeper, Loader, Registry, ResponseCache};
 use crate::protocol::access::Access;
 use crate::protocol::operations::Operations;
-use crate::protocol::{Accepted, Intake, ModelControl, Service, TraceSettings};
+use crate::protocol::{Accepted, Intake, ModelControl, Service, SharedMemory, TraceSettings};
 use crate::runtime::{self, Gpus, Runtime};
 
 pub(super) struct Parts {
@@ -70,6 +70,7 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
     let service = Arc::new(Service {
         access: Arc::new(access),
         trace: TraceSettings::default(),
+        shared_memory: Arc::new(SharedMemory::new(arguments.limits.allow_client_shm)),
         control: control(arguments, &keeper, &registry)?,
         registry: Arc::clone(&registry),
         lifecycle: Arc::clone(&lifecycle),

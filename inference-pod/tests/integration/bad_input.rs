@@ -18,7 +18,7 @@ async fn wrong_json_requests_are_refused_in_words() {
         (
             input("x", "FP32", json!([1, 4]), json!([1, 2, 3])),
             400,
-            "shape [1, 4] of FP32 takes 16",
+            "Unable to parse 'data': Shape does not match true shape of 'data' field",
         ),
         (
             input("x", "FP32", json!([4]), row.clone()),
@@ -48,12 +48,12 @@ async fn wrong_json_requests_are_refused_in_words() {
         (
             input("x", "FP32", json!([0, 4]), json!([])),
             400,
-            "batch-size must be between 1 and 64 for 'dense_1', got 0",
+            "batch-size must be >= 1 for 'dense_1', got 0",
         ),
         (
             input("x", "FP32", json!([65, 4]), rows(65)),
             400,
-            "batch-size must be between 1 and 64 for 'dense_1', got 65",
+            "batch-size must be <= 64 for 'dense_1', got 65",
         ),
         (
             input("x", "FP64", json!([1, 4]), row.clone()),
@@ -63,7 +63,7 @@ async fn wrong_json_requests_are_refused_in_words() {
         (
             input("x", "FP31", json!([1, 4]), row.clone()),
             400,
-            "invalid datatype 'FP31'",
+            "invalid datatype for input x: 'FP31'",
         ),
         (
             input("z", "FP32", json!([1, 4]), row.clone()),
@@ -73,7 +73,7 @@ async fn wrong_json_requests_are_refused_in_words() {
         (
             input("x", "FP32", json!([1, 4]), json!(["a", 2, 3, 4])),
             400,
-            "Unable to parse 'data' of input 'x'",
+            "Unable to parse 'data': input 'x'",
         ),
         (
             input("x", "FP32", json!([1, 4]), json!([null, 2, 3, 4])),
@@ -89,12 +89,17 @@ async fn wrong_json_requests_are_refused_in_words() {
         (
             json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4]}]}),
             400,
-            "must have 'data' or 'binary_data_size'",
+            "But no field is set",
         ),
         (
             json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": row, "parameters": {"shared_memory_region": "r"}}]}),
+            400,
+            "But set 'data' 'shared_memory_region'",
+        ),
+        (
+            json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "parameters": {"shared_memory_region": "r"}}]}),
             501,
-            "shared memory is not supported",
+            "--allow-client-shm=true",
         ),
         (
             json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": row}], "outputs": [{"name": "q"}]}),
@@ -158,13 +163,13 @@ async fn wrong_bodies_are_refused() {
             tensor(16),
             Some(tensor(16).len()),
             400,
-            "only 0 are left in the body",
+            "unexpected size for input 'x', expecting 16 additional bytes for model 'dense_1'",
         ),
         (
             [tensor(16), vec![0; 15]].concat(),
             Some(tensor(16).len()),
             400,
-            "only 15 are left",
+            "expecting 1 additional bytes for model 'dense_1'",
         ),
         (
             [tensor(16), vec![0; 17]].concat(),
@@ -176,10 +181,15 @@ async fn wrong_bodies_are_refused() {
             [tensor(12), vec![0; 12]].concat(),
             Some(tensor(12).len()),
             400,
-            "has 12 bytes",
+            "input byte size mismatch for input 'x' for model 'dense_1'. Expected 16, got 12",
         ),
-        (tensor(16), Some(1_000_000), 400, "the body has only"),
-        (vec![0; 15], Some(0), 400, "has 15 bytes"),
+        (
+            tensor(16),
+            Some(1_000_000),
+            400,
+            "inference header size should be in range (0, ",
+        ),
+        (vec![0; 15], Some(0), 400, "Expected 16, got 15"),
         (deep, None, 400, "recursion limit"),
         (nan, None, 400, "expected value"),
         (infinite, None, 400, "out of range"),
@@ -246,7 +256,7 @@ async fn paths_and_methods_answer_as_triton_does() {
             "GET",
             "/v2/models/dense_1/versions/x",
             400,
-            "model version 'x' should be an integral value > 0",
+            "failed to get model version from specified version string 'x' (details: stol), version should be an integral value > 0",
         ),
         ("GET", "/v2/nothing", 404, "Not Found"),
         ("GET", "/v2/models/dense_1/infer", 405, "Method Not Allowed"),

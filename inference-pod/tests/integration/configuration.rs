@@ -78,7 +78,7 @@ async fn what_was_read_is_told_back_by_both_protocols() {
         ["priority_levels", "default_priority_level", "preserve_ordering"].map(|name| &batching[name]);
     assert_eq!(priorities, [&json!(3), &json!(2), &json!(false)]);
     assert_eq!(batching["priority_queue_policy"]["3"]["max_queue_size"], 7);
-    assert_eq!(config["optimization"], json!({"graph": {"level": 1}}));
+    assert_eq!(config["optimization"]["graph"], json!({"level": 1}));
     let input = json!({"data_type": "TYPE_FP32", "dims": [4], "zero_data": true});
     assert_eq!(
         config["model_warmup"],
@@ -241,7 +241,9 @@ async fn samples_run_before_a_version_is_ready_and_a_bad_one_keeps_it_from_being
             sample("batch_size: 1", "zero_data: true").replace("dims: 4", "dims: 5"),
             "the warm-up failed: sample 'one': unexpected shape for input 'x' for model 'dense_2'. Expected [-1,4], \
              got [1,5]. NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be \
-             prepended to each input shape.",
+             prepended to each input shape. If you want to specify the full shape including the batch dim in your input \
+             dims config, try setting max_batch_size to zero. See the model configuration docs for more info on \
+             max_batch_size.",
         ),
     ] {
         let repository = Repository::of(&["dense_2"]);

@@ -258,4 +258,16 @@ async fn messages_that_the_memory_does_not_hold_are_refused_and_outputs_are_answ
         count += 1;
     }
     assert_eq!(count, 2000);
+    // A later message of a stream that is too large has the same code as a first one.
+    let mut large = request("dense_1", true);
+    large.raw_input_contents[0] = vec![0; 200_000].into();
+    let messages = futures::stream::iter([request("dense_1", true), large]);
+    let mut answers = client.model_stream_infer(messages).await.unwrap().into_inner();
+    let error = loop {
+        match answers.message().await {
+            Ok(answer) => assert!(answer.is_some(), "the stream ended without an error"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.code(), Code::ResourceExhausted, "{error}");
 }

@@ -149,7 +149,8 @@ async fn a_model_is_described() {
         .await;
     assert_eq!(
         config["output"][0],
-        json!({"name": "label", "data_type": "TYPE_INT64", "dims": [1], "reshape": {"shape": []}})
+        json!({"name": "label", "data_type": "TYPE_INT64", "dims": [1], "reshape": {"shape": []}, "label_filename": "",
+               "is_shape_tensor": false, "is_non_linear_format_io": false})
     );
     assert_eq!(config["max_batch_size"], 64);
     let server_metadata = server.get(format!("{}/v2", server.http)).await;
@@ -169,7 +170,7 @@ async fn a_model_is_described() {
         .unwrap();
     assert_eq!(
         index[1],
-        json!({"name": "iris", "version": "7", "state": "READY", "reason": ""})
+        json!({"name": "iris", "version": "7", "state": "READY"})
     );
     let ready = client()
         .get(format!("{}/v2/models/iris/ready", server.http))

@@ -35,6 +35,7 @@ mod restarts;
 mod schedule_policy;
 mod serving_plan;
 mod settings;
+mod shared_memory;
 mod shutdown;
 mod support;
 mod tls;

@@ -50,13 +50,13 @@ async fn a_raw_request_is_one_row_and_is_answered_in_binary() {
     let (status, json, _) = raw(&server, "columns_of_99", floats(&[1.0; 99])).await;
     assert_eq!(status, 200, "an open size is that of the body: {json}");
     for (model, body, part) in [
-        ("dense_1", floats(&[1.0; 5]), "shape [1, 4] of FP32 takes 16"),
-        ("dense_1", vec![], "shape [1, 4] of FP32 takes 16"),
-        ("dense_1", vec![1; 15], "shape [1, 4] of FP32 takes 16"),
+        ("dense_1", floats(&[1.0; 5]), "Expected 16, got 20"),
+        ("dense_1", vec![], "Expected 16, got 0"),
+        ("dense_1", vec![1; 15], "Expected 16, got 15"),
         (
             "ratio",
             floats(&[1.0]),
-            "need a model with one input, and 'ratio' has 2",
+            "Raw request must only have 1 input (found 1) to be deduced but got 2 inputs in 'ratio' model",
         ),
         ("convolution", floats(&[1.0]), "at most one open size"),
     ] {
@@ -112,20 +112,14 @@ async fn half_precision_travels_as_bytes_and_not_as_json() {
     );
     let (status, body) = send(json!({"inputs": inputs(6)}), both[..12].to_vec()).await;
     let text = String::from_utf8_lossy(&body);
-    assert!(
-        status == 400 && text.contains("shape [2, 2] of FP16 takes 8"),
-        "{text}"
-    );
+    assert!(status == 400 && text.contains("Expected 8, got 6"), "{text}");
     for datatype in ["FP16", "BF16"] {
         let name = datatype.to_lowercase();
         let request =
             json!({"inputs": [{"name": name, "datatype": datatype, "shape": [1, 2], "data": [1, 2]}]});
         let (status, answer) = server.infer("halves", &request).await;
         let error = answer["error"].as_str().unwrap();
-        assert!(
-            status == 400 && error.contains("cannot be sent as JSON"),
-            "{answer}"
-        );
+        assert!(status == 400 && error.contains("receiving"), "{answer}");
     }
     let input = |name: &str, datatype: &str| InferInputTensor {
         name: name.into(),

@@ -129,7 +129,11 @@ async fn trace_settings_are_kept_for_the_server_and_for_models() {
         "{answer}"
     );
     let absent = format!("{}/v2/models/absent/trace/setting", server.http);
-    assert_eq!(post(&absent, &json!({})).await.0, 404);
+    let (status, answer) = post(&absent, &json!({})).await;
+    assert_eq!(
+        (status, &answer["error"]),
+        (400, &json!("Request for unknown model : absent"))
+    );
     let request = proto::TraceSettingRequest {
         settings: [(
             "trace_count".to_owned(),

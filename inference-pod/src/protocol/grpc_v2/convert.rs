@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::proto::model_infer_request::InferInputTensor;
+use super::proto::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use super::proto::model_infer_response::InferOutputTensor;
 use super::proto::{
     InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse, infer_parameter,
@@ -12,36 +12,37 @@ use super::proto::{
 use crate::error::{InferenceError, Result};
 use crate::protocol::binary_tensor;
 use crate::protocol::classification::{self, Classes};
-use crate::protocol::parameters::{Parameter, check_tensor_parameter, schedule_policy};
-use crate::tensor::{DataType, InferenceRequest, InferenceResponse, Tensor, TensorData};
+pub(super) use crate::protocol::parameters::version;
+use crate::protocol::parameters::{Parameter, check_reserved, schedule_policy};
+use crate::protocol::shared_memory::{Access, Places};
+use crate::tensor::{DataType, InferenceRequest, InferenceResponse, InputOf, Tensor, TensorData};
 
-/// A version number as clients write it; empty for none.
-pub(super) fn version(text: &str) -> Result<Option<u64>> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    text.parse().map(Some).map_err(|_| {
-        InferenceError::invalid(format!(
-            "failed to get model version from specified version string '{text}', it should be an integral value > 0"
-        ))
-    })
+/// What a message asks for beyond what a model is asked.
+#[derive(Default)]
+pub(super) struct Wanted {
+    /// Outputs of which classes are wanted.
+    pub(super) classes: Classes,
+    /// Outputs that are wanted in shared memory.
+    pub(super) places: Places,
 }
 
-/// What a message asks for, and of which outputs it wants classes.
-pub(super) fn request(message: ModelInferRequest) -> Result<(InferenceRequest, Classes)> {
+/// Parameters of Triton's own that requests may have.
+const TRITON_PARAMETERS: [&str; 1] = ["triton_enable_empty_final_response"];
+
+/// What a message asks for.
+pub(super) fn request(message: ModelInferRequest, access: &Access) -> Result<(InferenceRequest, Wanted)> {
     let parameters = parameters(message.parameters);
+    check_reserved(
+        parameters.iter().map(|(name, _)| name.as_str()),
+        &TRITON_PARAMETERS,
+    )?;
     let policy = schedule_policy(parameters.iter().map(|(name, value)| (name.as_str(), value)))?;
-    let mut classes = Classes::new();
+    let mut wanted = Wanted::default();
     for output in &message.outputs {
-        for (name, value) in &output.parameters {
-            check_tensor_parameter(&output.name, name)?;
-            if let ("classification", Some(value)) = (name.as_str(), parameter(value.clone())) {
-                classification::want(&mut classes, &output.name, &value)?;
-            }
-        }
+        wanted.add(output, access)?;
     }
-    let raw = message.raw_input_contents;
-    if !raw.is_empty() && raw.len() != message.inputs.len() {
+    let (model, raw) = (message.model_name, message.raw_input_contents);
+    if raw.len() > message.inputs.len() {
         return Err(InferenceError::invalid(format!(
             "expected raw_input_contents for {} inputs, but got {}",
             message.inputs.len(),
@@ -52,7 +53,15 @@ pub(super) fn request(message: ModelInferRequest) -> Result<(InferenceRequest, C
     let inputs = message
         .inputs
         .into_iter()
-        .map(|input| tensor(input, raw.next()))
+        .map(|mut input| {
+            let parameters = self::parameters(std::mem::take(&mut input.parameters));
+            let referred = parameters.iter().map(|(name, value)| (name.as_str(), value));
+            match access.input(&input.name, referred)? {
+                // An input in shared memory has no entry among the raw contents.
+                Some(bytes) => tensor(&model, input, Some(bytes)),
+                None => tensor(&model, input, raw.next()),
+            }
+        })
         .collect::<Result<_>>()?;
     let outputs = message.outputs.into_iter().map(|output| output.name).collect();
     let request = InferenceRequest {
@@ -62,7 +71,24 @@ pub(super) fn request(message: ModelInferRequest) -> Result<(InferenceRequest, C
         timeout: policy.timeout,
         priority: policy.priority,
     };
-    Ok((request, classes))
+    Ok((request, wanted))
+}
+
+impl Wanted {
+    fn add(&mut self, output: &InferRequestedOutputTensor, access: &Access) -> Result<()> {
+        let parameters = parameters(output.parameters.clone());
+        for (name, value) in &parameters {
+            if name == "classification" {
+                classification::want(&mut self.classes, &output.name, value)?;
+            }
+        }
+        let referred = parameters.iter().map(|(name, value)| (name.as_str(), value));
+        if let Some(place) = access.place(&output.name, referred)? {
+            classification::check_place(&self.classes, &output.name)?;
+            self.places.insert(output.name.clone(), place);
+        }
+        Ok(())
+    }
 }
 
 fn parameters(parameters: HashMap<String, InferParameter>) -> Vec<(String, Parameter)> {
@@ -83,27 +109,63 @@ fn parameter(parameter: InferParameter) -> Option<Parameter> {
     })
 }
 
-fn tensor(input: InferInputTensor, raw: Option<Bytes>) -> Result<Tensor> {
+fn tensor(model: &str, input: InferInputTensor, raw: Option<Bytes>) -> Result<Tensor> {
     let name = input.name;
-    for parameter in input.parameters.keys() {
-        check_tensor_parameter(&name, parameter)?;
-    }
     let datatype = DataType::from_name(&input.datatype).ok_or_else(|| {
-        InferenceError::invalid(format!(
-            "invalid datatype '{}' for input '{name}'",
-            input.datatype
-        ))
+        InferenceError::invalid(format!("invalid datatype for input {name}: '{}'", input.datatype))
     })?;
+    let subject = InputOf { model, name: &name };
     let data = match (raw, input.contents) {
         (Some(_), Some(contents)) if contents != InferTensorContents::default() => {
             return Err(InferenceError::invalid(format!(
-                "contents field must not be specified when using raw_input_contents for '{name}'"
+                "contents field must not be specified when using raw_input_contents for {subject}"
             )));
         }
-        (Some(raw), _) => binary_tensor::decode(&name, datatype, raw)?,
-        (None, contents) => typed(&name, datatype, contents.unwrap_or_default())?,
+        (Some(raw), _) => binary_tensor::decode(subject, datatype, raw)?,
+        (None, contents) => {
+            let contents = contents.unwrap_or_default();
+            check_contents(subject, datatype, &contents, &input.shape)?;
+            typed(&name, datatype, contents)?
+        }
     };
-    Tensor::new(name, datatype, input.shape, data)
+    Tensor::of_model(model, name, datatype, input.shape, data)
+}
+
+/// Whether the elements are in the member of their datatype. Without any they may be of a tensor that has none.
+fn check_contents(
+    subject: InputOf<'_>,
+    datatype: DataType,
+    contents: &InferTensorContents,
+    shape: &[i64],
+) -> Result<()> {
+    let mut members = [
+        (!contents.bool_contents.is_empty(), DataType::Bool),
+        (!contents.int_contents.is_empty(), DataType::Int32),
+        (!contents.int64_contents.is_empty(), DataType::Int64),
+        (!contents.uint_contents.is_empty(), DataType::Uint32),
+        (!contents.uint64_contents.is_empty(), DataType::Uint64),
+        (!contents.fp32_contents.is_empty(), DataType::Fp32),
+        (!contents.fp64_contents.is_empty(), DataType::Fp64),
+        (!contents.bytes_contents.is_empty(), DataType::Bytes),
+    ]
+    .into_iter()
+    .filter_map(|(is_set, member)| is_set.then_some(member));
+    let expected = match datatype {
+        DataType::Int8 | DataType::Int16 => DataType::Int32,
+        DataType::Uint8 | DataType::Uint16 => DataType::Uint32,
+        other => other,
+    };
+    match members.find(|member| *member != expected) {
+        Some(member) => Err(InferenceError::invalid(format!(
+            "unexpected explicit tensor data for input tensor {subject} of type '{member}', expected datatype '{datatype}'"
+        ))),
+        None if *contents == InferTensorContents::default() && !shape.contains(&0) => {
+            Err(InferenceError::invalid(format!(
+                "unable to find data for input tensor {subject} in request."
+            )))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Elements out of the member that fits the datatype. The narrow integers travel in wider ones.
@@ -150,32 +212,53 @@ fn typed(name: &str, datatype: DataType, contents: InferTensorContents) -> Resul
     Ok(TensorData::Fixed(bytes.into()))
 }
 
-/// Always raw: tritonclient reads numbers from nowhere else.
-pub(super) fn response(answer: InferenceResponse) -> ModelInferResponse {
+/// Always raw: tritonclient reads numbers from nowhere else. What is wanted in shared memory has an empty entry.
+pub(super) fn response(answer: InferenceResponse, places: &Places) -> Result<ModelInferResponse> {
     let raw_output_contents = answer
         .outputs
         .iter()
-        .map(|output| binary_tensor::encode(&output.data))
-        .collect();
+        .map(|output| {
+            let bytes = binary_tensor::encode(&output.data);
+            let Some(place) = places.get(&output.name) else {
+                return Ok(bytes);
+            };
+            place.write(&output.name, &bytes)?;
+            Ok(Bytes::new())
+        })
+        .collect::<Result<_>>()?;
     let describe = |output: Tensor| InferOutputTensor {
         name: output.name,
         datatype: output.datatype.name().to_owned(),
         shape: output.shape,
         ..InferOutputTensor::default()
     };
-    ModelInferResponse {
+    Ok(ModelInferResponse {
         model_name: answer.model,
         model_version: answer.version.to_string(),
         id: answer.id,
         parameters: HashMap::new(),
         outputs: answer.outputs.into_iter().map(describe).collect(),
         raw_output_contents,
-    }
+    })
+}
+
+/// Says of an answer in a stream that no other belongs to its request, as Triton does.
+pub(super) fn mark_final(answer: &mut ModelInferResponse) {
+    let parameter = InferParameter {
+        parameter_choice: Some(infer_parameter::ParameterChoice::BoolParam(true)),
+    };
+    answer
+        .parameters
+        .insert("triton_final_response".to_owned(), parameter);
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::memory::Budget;
+    use crate::protocol::SharedMemory;
 
     fn input(datatype: &str, shape: &[i64], contents: Option<InferTensorContents>) -> InferInputTensor {
         InferInputTensor {
@@ -193,13 +276,13 @@ mod tests {
             int_contents: vec![-1, 2],
             ..Default::default()
         };
-        let tensor = tensor(input("INT8", &[2], Some(contents)), None).unwrap();
+        let tensor = tensor("m", input("INT8", &[2], Some(contents)), None).unwrap();
         assert_eq!(tensor.data, TensorData::Fixed(Bytes::from_static(&[0xff, 2])));
         let contents = InferTensorContents {
             int_contents: vec![300],
             ..Default::default()
         };
-        let error = super::tensor(input("INT8", &[1], Some(contents)), None).unwrap_err();
+        let error = super::tensor("m", input("INT8", &[1], Some(contents)), None).unwrap_err();
         assert!(error.message.contains("300 does not fit INT8"), "{error}");
     }
 
@@ -210,34 +293,40 @@ mod tests {
             ..Default::default()
         };
         let both = tensor(
+            "m",
             input("FP32", &[1], Some(contents.clone())),
             Some(Bytes::from_static(&[0; 4])),
         );
         assert!(both.unwrap_err().message.contains("must not be specified"));
-        assert!(tensor(input("FP32", &[2], Some(contents)), None).is_err());
-        assert!(
-            tensor(input("FP16", &[1], None), None)
-                .unwrap_err()
-                .message
-                .contains("raw_input_contents")
-        );
-        assert!(
-            tensor(input("FP31", &[1], None), None)
-                .unwrap_err()
-                .message
-                .contains("invalid datatype")
-        );
+        assert!(tensor("m", input("FP32", &[2], Some(contents.clone())), None).is_err());
+        for (datatype, contents, part) in [
+            (
+                "FP32",
+                None,
+                "unable to find data for input tensor 'x' for model 'm'",
+            ),
+            (
+                "FP16",
+                Some(contents.clone()),
+                "of type 'FP32', expected datatype 'FP16'",
+            ),
+            ("INT8", Some(contents), "of type 'FP32', expected datatype 'INT8'"),
+            ("FP31", None, "invalid datatype for input x: 'FP31'"),
+        ] {
+            let error = tensor("m", input(datatype, &[1], contents), None).unwrap_err();
+            assert!(error.message.contains(part), "{error}");
+        }
         let message = ModelInferRequest {
-            inputs: vec![input("FP32", &[1], None), input("FP32", &[1], None)],
-            raw_input_contents: vec![Bytes::from_static(&[0; 4])],
+            inputs: vec![input("FP32", &[1], None)],
+            raw_input_contents: vec![Bytes::from_static(&[0; 4]); 2],
             ..Default::default()
         };
-        assert!(
-            request(message)
-                .unwrap_err()
-                .message
-                .contains("for 2 inputs, but got 1")
-        );
+        let access = Access {
+            shared: Arc::new(SharedMemory::new(false)),
+            memory: Arc::new(Budget::of(None).reserve(1)),
+        };
+        let error = request(message, &access).map(|_| ()).unwrap_err();
+        assert!(error.message.contains("for 1 inputs, but got 2"), "{error}");
         assert!(version("two").is_err());
         assert_eq!(version("").unwrap(), None);
     }

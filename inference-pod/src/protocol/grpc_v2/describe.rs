@@ -1,12 +1,15 @@
 //! Metadata, configuration, statistics and index as messages.
 
+use std::sync::Arc;
+
 use super::describe_config::queue_policy;
 use super::proto::model_metadata_response::TensorMetadata;
 use super::proto::repository_index_response::ModelIndex;
-use super::proto::{self, model_config, model_version_policy};
+use super::proto::{self, model_config, model_version_policy, system_shared_memory_status_response};
 use crate::configuration::{DynamicBatching, ModelConfig, TensorConfig, VersionPolicy};
 use crate::models::{ModelVersion, VersionStatus};
 use crate::protocol::repository::Index;
+use crate::protocol::shared_memory::Region;
 use crate::statistics::{Phases, Total};
 use crate::tensor::DataType;
 
@@ -79,7 +82,7 @@ pub(super) fn config(config: &ModelConfig) -> proto::ModelConfig {
         parameters: config.parameters.iter().map(parameter).collect(),
         scheduling_choice: super::describe_config::ensemble(config).or_else(|| {
             let batching = config.dynamic_batching.as_ref()?;
-            Some(dynamic_batching(batching))
+            Some(dynamic_batching(config, batching))
         }),
         response_cache: config
             .response_cache
@@ -104,13 +107,13 @@ fn version_policy(policy: &VersionPolicy) -> proto::ModelVersionPolicy {
     }
 }
 
-fn dynamic_batching(batching: &DynamicBatching) -> model_config::SchedulingChoice {
+fn dynamic_batching(config: &ModelConfig, batching: &DynamicBatching) -> model_config::SchedulingChoice {
     model_config::SchedulingChoice::DynamicBatching(proto::ModelDynamicBatching {
-        preferred_batch_size: batching
-            .preferred_batch_sizes
-            .iter()
-            .map(|size| *size as i32)
-            .collect(),
+        preferred_batch_size: match batching.preferred_batch_sizes.as_slice() {
+            // A full batch ends the wait, as Triton says it.
+            [] => vec![config.max_batch_size as i32],
+            sizes => sizes.iter().map(|size| *size as i32).collect(),
+        },
         max_queue_delay_microseconds: u64::try_from(batching.max_queue_delay.as_micros()).unwrap_or(u64::MAX),
         preserve_ordering: batching.preserve_ordering,
         priority_levels: batching.priorities.levels.into(),
@@ -141,6 +144,21 @@ pub(super) fn data_type(datatype: DataType) -> proto::DataType {
         DataType::Fp32 => proto::DataType::TypeFp32,
         DataType::Fp64 => proto::DataType::TypeFp64,
         DataType::Bytes => proto::DataType::TypeString,
+    }
+}
+
+pub(super) fn regions(regions: &[Arc<Region>]) -> proto::SystemSharedMemoryStatusResponse {
+    let describe = |region: &Arc<Region>| {
+        let status = system_shared_memory_status_response::RegionStatus {
+            name: region.name.clone(),
+            key: region.key.clone(),
+            offset: region.offset,
+            byte_size: region.byte_size,
+        };
+        (region.name.clone(), status)
+    };
+    proto::SystemSharedMemoryStatusResponse {
+        regions: regions.iter().map(describe).collect(),
     }
 }
 

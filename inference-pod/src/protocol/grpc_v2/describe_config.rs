@@ -5,7 +5,7 @@ use super::proto::model_config::SchedulingChoice;
 use super::proto::model_ensembling::Step;
 use super::proto::model_instance_group::Kind;
 use super::proto::model_optimization_policy::execution_accelerators::Accelerator;
-use super::proto::model_optimization_policy::{Cuda, ExecutionAccelerators, Graph};
+use super::proto::model_optimization_policy::{Cuda, ExecutionAccelerators, Graph, PinnedMemoryBuffer};
 use super::proto::model_queue_policy::TimeoutAction as Action;
 use super::proto::model_warmup::{Input, input::InputDataType};
 use super::proto::{
@@ -56,7 +56,7 @@ pub(super) fn instance_groups(config: &ModelConfig) -> Vec<ModelInstanceGroup> {
     config.instance_groups.iter().enumerate().map(describe).collect()
 }
 
-/// Nothing where it says what an absent field says.
+/// What differs from the default, and what Triton says whatever it is.
 pub(super) fn optimization(session: &SessionSettings) -> Option<ModelOptimizationPolicy> {
     let graph = (session.optimization != GraphOptimization::default()).then(|| Graph {
         level: session.optimization.level(),
@@ -76,13 +76,15 @@ pub(super) fn optimization(session: &SessionSettings) -> Option<ModelOptimizatio
             }],
             ..Default::default()
         });
-    let described = ModelOptimizationPolicy {
+    let pinned = Some(PinnedMemoryBuffer { enable: true });
+    Some(ModelOptimizationPolicy {
         graph,
         cuda,
         execution_accelerators,
+        input_pinned_memory: pinned,
+        output_pinned_memory: pinned,
         ..Default::default()
-    };
-    (described != ModelOptimizationPolicy::default()).then_some(described)
+    })
 }
 
 /// The steps of an ensemble.

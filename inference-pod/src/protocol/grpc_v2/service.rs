@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _, stream};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::proto::grpc_inference_service_server::GrpcInferenceService;
 use super::{convert, describe, proto, settings};
@@ -13,7 +13,10 @@ use crate::memory::Reservation;
 use crate::models::ModelVersion;
 use crate::protocol::intake::TENSOR_EXPANSION;
 use crate::protocol::repository::{self, LoadParameter};
-use crate::protocol::{NO_SHARED_MEMORY, SERVER_NAME, Service, classification, no_region};
+use crate::protocol::shared_memory::Access;
+use crate::protocol::{
+    NO_CUDA_MEMORY, SERVER_NAME, Service, body, classification, no_cuda_region, no_statistics,
+};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -47,11 +50,22 @@ async fn infer(
     let model = service
         .registry
         .find(&message.model_name, convert::version(&message.model_version)?)?;
-    let (request, classes) = convert::request(message)?;
-    classification::check(&model, &classes)?;
+    let access = Access {
+        shared: Arc::clone(&service.shared_memory),
+        memory: Arc::clone(memory),
+    };
+    // What a message refers to may be large where the message is small.
+    let size = if service.shared_memory.is_used() {
+        usize::MAX
+    } else {
+        0
+    };
+    let decode = move || convert::request(message, &access);
+    let (request, wanted) = body::decode(size, decode).await?;
+    classification::check(&model, &wanted.classes)?;
     let mut answer = model.infer(request, memory).await?;
-    classification::apply(&model, &mut answer, &classes);
-    Ok(convert::response(answer))
+    classification::apply(&model, &mut answer, &wanted.classes);
+    convert::response(answer, &wanted.places)
 }
 
 /// The messages of a stream; once the server stops, those that are there already, and then the end. Whoever always has
@@ -67,7 +81,7 @@ fn until_the_end(
         let message = tokio::select! {
             biased;
             () = &mut too_late => None,
-            message = messages.next() => Some(message?),
+            message = messages.next() => Some(message?.map_err(too_large)),
             () = stop.cancelled() => None,
         };
         Some(match message {
@@ -78,6 +92,14 @@ fn until_the_end(
             }
         })
     })
+}
+
+/// A message beyond the bound has the code that every other implementation gives it.
+fn too_large(status: Status) -> Status {
+    match status.code() {
+        Code::OutOfRange => Status::resource_exhausted(status.message()),
+        _ => status,
+    }
 }
 
 fn load_parameter((name, value): (String, proto::ModelRepositoryParameter)) -> (String, LoadParameter) {
@@ -92,6 +114,11 @@ fn load_parameter((name, value): (String, proto::ModelRepositoryParameter)) -> (
 
 fn unsupported<T>(what: &str) -> Answer<T> {
     Err(InferenceError::unsupported(what).into())
+}
+
+/// A name, where one is given.
+fn named(name: &str) -> Option<&str> {
+    Some(name).filter(|name| !name.is_empty())
 }
 
 const NO_REPOSITORY_NAME: &str = "'repository_name' specification is not supported";
@@ -181,10 +208,13 @@ impl GrpcInferenceService for Grpc {
                 let answered = infer(&service, message, &memory).await;
                 memory.clear();
                 Ok(match answered {
-                    Ok(answer) => proto::ModelStreamInferResponse {
-                        error_message: String::new(),
-                        infer_response: Some(answer),
-                    },
+                    Ok(mut answer) => {
+                        convert::mark_final(&mut answer);
+                        proto::ModelStreamInferResponse {
+                            error_message: String::new(),
+                            infer_response: Some(answer),
+                        }
+                    }
                     Err(error) => proto::ModelStreamInferResponse {
                         error_message: error.message,
                         // Carries the id, by which clients match the error with their request.
@@ -217,8 +247,15 @@ impl GrpcInferenceService for Grpc {
         let request = request.into_inner();
         let versions = match (request.name.as_str(), request.version.as_str()) {
             ("", _) => self.service.registry.all(),
-            (name, "") => self.service.registry.versions(name)?,
-            (name, version) => vec![self.find(name, version)?],
+            (name, "") => {
+                let versions = self.service.registry.versions(name);
+                versions.map_err(|_| no_statistics(name, None))?
+            }
+            (name, version) => {
+                let number = convert::version(version)?;
+                let found = self.service.registry.find(name, number);
+                vec![found.map_err(|_| no_statistics(name, Some(version)))?]
+            }
         };
         let model_stats = versions
             .iter()
@@ -279,23 +316,28 @@ impl GrpcInferenceService for Grpc {
         &self,
         request: Request<proto::SystemSharedMemoryStatusRequest>,
     ) -> Answer<proto::SystemSharedMemoryStatusResponse> {
-        match request.into_inner().name.as_str() {
-            "" => Ok(Response::new(Default::default())),
-            region => Err(no_region("system", region).into()),
-        }
+        let name = request.into_inner().name;
+        let regions = self.service.shared_memory.status(named(&name))?;
+        Ok(Response::new(describe::regions(&regions)))
     }
 
     async fn system_shared_memory_register(
         &self,
-        _: Request<proto::SystemSharedMemoryRegisterRequest>,
+        request: Request<proto::SystemSharedMemoryRegisterRequest>,
     ) -> Answer<proto::SystemSharedMemoryRegisterResponse> {
-        unsupported(NO_SHARED_MEMORY)
+        let region = request.into_inner();
+        self.service
+            .shared_memory
+            .register(region.name, region.key, region.offset, region.byte_size)?;
+        Ok(Response::new(Default::default()))
     }
 
     async fn system_shared_memory_unregister(
         &self,
-        _: Request<proto::SystemSharedMemoryUnregisterRequest>,
+        request: Request<proto::SystemSharedMemoryUnregisterRequest>,
     ) -> Answer<proto::SystemSharedMemoryUnregisterResponse> {
+        let name = request.into_inner().name;
+        self.service.shared_memory.unregister(named(&name));
         Ok(Response::new(Default::default()))
     }
 
@@ -305,7 +347,7 @@ impl GrpcInferenceService for Grpc {
     ) -> Answer<proto::CudaSharedMemoryStatusResponse> {
         match request.into_inner().name.as_str() {
             "" => Ok(Response::new(Default::default())),
-            region => Err(no_region("cuda", region).into()),
+            region => Err(no_cuda_region(region).into()),
         }
     }
 
@@ -313,7 +355,7 @@ impl GrpcInferenceService for Grpc {
         &self,
         _: Request<proto::CudaSharedMemoryRegisterRequest>,
     ) -> Answer<proto::CudaSharedMemoryRegisterResponse> {
-        unsupported(NO_SHARED_MEMORY)
+        unsupported(NO_CUDA_MEMORY)
     }
 
     async fn cuda_shared_memory_unregister(

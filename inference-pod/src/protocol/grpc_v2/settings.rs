@@ -4,7 +4,7 @@ use super::proto::{self, log_settings_request, log_settings_response, trace_sett
 use crate::error::{InferenceError, Result};
 use crate::protocol::Service;
 use crate::protocol::access::{Api, Caller};
-use crate::protocol::settings::{LogValue, change_log_settings, log_settings};
+use crate::protocol::settings::{LogValue, change_log_settings, check_model, log_settings};
 
 /// Changes the settings that are given, if there are any, and answers all.
 pub(super) fn log(
@@ -51,7 +51,7 @@ pub(super) fn trace(
 ) -> Result<proto::TraceSettingResponse> {
     let model = Some(request.model_name.as_str()).filter(|name| !name.is_empty());
     if let Some(model) = model {
-        drop(service.registry.find(model, None)?);
+        check_model(service, model)?;
     }
     let given = request
         .settings

@@ -82,17 +82,21 @@ pub(super) fn config(config: &ModelConfig) -> Value {
         value["dynamic_batching"] = super::describe_config::dynamic_batching(batching);
     }
     super::describe_config::add_session_and_warm_ups(&mut value, config);
+    super::describe_config::add_defaults(&mut value, config);
     value
 }
 
 pub(super) fn index(index: &Index) -> Value {
     let describe = |status: &VersionStatus| {
-        json!({
+        let mut described = json!({
             "name": status.model,
             "version": status.version.to_string(),
             "state": status.state.name(),
-            "reason": status.reason,
-        })
+        });
+        if !status.reason.is_empty() {
+            described["reason"] = json!(status.reason);
+        }
+        described
     };
     let others = index.others.iter().map(|name| json!({"name": name}));
     index.versions.iter().map(describe).chain(others).collect()

@@ -93,6 +93,61 @@ fn step(step: &EnsembleStep) -> Value {
     })
 }
 
+/// Fields that Triton writes whatever they say, where they are not there yet: clients index them without asking.
+pub(super) fn add_defaults(value: &mut Value, config: &ModelConfig) {
+    let pinned = json!({"enable": true});
+    add(
+        value,
+        json!({"runtime": "", "cc_model_filenames": {}, "metric_tags": {}, "model_warmup": [], "batch_input": [],
+               "batch_output": [], "optimization": {}}),
+    );
+    add(
+        &mut value["optimization"],
+        json!({"priority": "PRIORITY_DEFAULT", "input_pinned_memory": pinned, "output_pinned_memory": pinned,
+               "gather_kernel_buffer_threshold": 0, "eager_batching": false}),
+    );
+    let tensor = json!({"is_shape_tensor": false, "is_non_linear_format_io": false});
+    for (list, defaults) in [
+        (
+            "input",
+            json!({"format": "FORMAT_NONE", "allow_ragged_batch": false, "optional": false}),
+        ),
+        ("output", json!({"label_filename": ""})),
+        (
+            "instance_group",
+            json!({"gpus": [], "secondary_devices": [], "profile": [], "passive": false, "host_policy": ""}),
+        ),
+    ] {
+        for item in value[list].as_array_mut().into_iter().flatten() {
+            add(item, defaults.clone());
+            if list != "instance_group" {
+                add(item, tensor.clone());
+            }
+        }
+    }
+    if let Some(batching) = value.get_mut("dynamic_batching") {
+        add(
+            batching,
+            json!({"preserve_ordering": false, "priority_levels": 0, "default_priority_level": 0,
+                   "priority_queue_policy": {}}),
+        );
+        if batching["preferred_batch_size"]
+            .as_array()
+            .is_some_and(Vec::is_empty)
+        {
+            batching["preferred_batch_size"] = json!([config.max_batch_size]);
+        }
+    }
+}
+
+fn add(value: &mut Value, defaults: Value) {
+    if let (Some(fields), Value::Object(defaults)) = (value.as_object_mut(), defaults) {
+        for (name, default) in defaults {
+            fields.entry(name).or_insert(default);
+        }
+    }
+}
+
 fn warm_up(sample: &WarmUp) -> Value {
     let mut inputs = Map::new();
     for (name, input) in &sample.inputs {

@@ -13,9 +13,12 @@ use super::outputs::{Wanted, WantedOutputs};
 use crate::error::{InferenceError, Result};
 use crate::models::ModelVersion;
 use crate::protocol::compression::Encoding;
-use crate::protocol::parameters::{Parameter, check_tensor_parameter, schedule_policy};
+use crate::protocol::parameters::{Parameter, check_reserved, schedule_policy};
+use crate::protocol::shared_memory::Access;
 use crate::protocol::{binary_tensor, classification, json_tensor};
-use crate::tensor::{DataType, InferenceRequest, InferenceResponse, Tensor, element_count};
+use crate::tensor::{
+    DataType, InferenceRequest, InferenceResponse, InputOf, Tensor, TensorData, element_count,
+};
 
 /// Length of the JSON before the binary data, in both directions.
 const JSON_LENGTH_HEADER: &str = "inference-header-content-length";
@@ -46,16 +49,25 @@ struct Input<'a> {
 }
 
 /// The length of the JSON part, if the request says that there is more than that.
-pub(super) fn json_length(headers: &HeaderMap) -> Result<Option<usize>> {
+pub(super) fn json_length(headers: &HeaderMap, body: usize) -> Result<Option<usize>> {
     let Some(value) = headers.get(JSON_LENGTH_HEADER) else {
         return Ok(None);
     };
-    let length = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-    length.map(Some).ok_or_else(|| {
+    let length = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.trim().parse::<i64>().ok());
+    let length = length.ok_or_else(|| {
         InferenceError::invalid(format!(
             "Unable to parse Inference-Header-Content-Length, got: {value:?}"
         ))
-    })
+    })?;
+    match usize::try_from(length) {
+        Ok(length) if length <= body => Ok(Some(length)),
+        _ => Err(InferenceError::invalid(format!(
+            "inference header size should be in range (0, {body}), got: {length}"
+        ))),
+    }
 }
 
 /// Decodes a body.
@@ -63,21 +75,17 @@ pub(super) fn decode(
     model: &ModelVersion,
     body: &Bytes,
     json_length: Option<usize>,
+    access: &Access,
 ) -> Result<(InferenceRequest, Wanted)> {
     if json_length == Some(0) {
         return raw_request(model, body);
     }
     let length = json_length.unwrap_or(body.len());
-    if length > body.len() {
-        return Err(InferenceError::invalid(format!(
-            "Inference-Header-Content-Length is {length}, but the body has only {} bytes",
-            body.len()
-        )));
-    }
     let mut binary = body.slice(length..);
     let request: Request<'_> = serde_json::from_slice(&body[..length]).map_err(|error| {
         InferenceError::invalid(format!("failed to parse the request JSON buffer: {error}"))
     })?;
+    check_reserved(request.parameters.keys().map(String::as_str), &[])?;
     let policy = schedule_policy(
         request
             .parameters
@@ -91,7 +99,7 @@ pub(super) fn decode(
     let inputs = request
         .inputs
         .iter()
-        .map(|input| decode_input(input, &mut binary))
+        .map(|input| decode_input(&model.name, input, &mut binary, access))
         .collect::<Result<_>>()?;
     if !binary.is_empty() {
         return Err(InferenceError::invalid(format!(
@@ -100,7 +108,7 @@ pub(super) fn decode(
             binary.len()
         )));
     }
-    let mut wanted = WantedOutputs::new(model, by_default);
+    let mut wanted = WantedOutputs::new(model, by_default, access);
     if let Some(outputs) = request.outputs {
         wanted.read(outputs)?;
     }
@@ -118,56 +126,90 @@ pub(super) fn decode(
     ))
 }
 
-fn decode_input(input: &Input<'_>, binary: &mut Bytes) -> Result<Tensor> {
+fn decode_input(model: &str, input: &Input<'_>, binary: &mut Bytes, access: &Access) -> Result<Tensor> {
     let name = &input.name;
     let datatype = DataType::from_name(&input.datatype).ok_or_else(|| {
-        InferenceError::invalid(format!(
-            "invalid datatype '{}' for input '{name}'",
-            input.datatype
-        ))
+        InferenceError::invalid(format!("invalid datatype for input {name}: '{}'", input.datatype))
     })?;
-    for parameter in input.parameters.keys() {
-        check_tensor_parameter(name, parameter)?;
-    }
     let count = element_count(name, &input.shape)?;
-    let data = match (input.parameters.get("binary_data_size"), input.data) {
-        (Some(_), Some(_)) => {
-            return Err(InferenceError::invalid(format!(
-                "input '{name}' has both 'data' and 'binary_data_size'"
-            )));
+    let size = input.parameters.get("binary_data_size");
+    let in_region = input.parameters.contains_key("shared_memory_region");
+    let subject = InputOf { model, name };
+    let data = match (input.data, size, in_region) {
+        (Some(json), None, false) => {
+            let data = json_tensor::decode(name, datatype, json.get(), count)?;
+            check_count(name, datatype, &data, count)?;
+            data
         }
-        (None, None) => {
-            return Err(InferenceError::invalid(format!(
-                "input '{name}' must have 'data' or 'binary_data_size'"
-            )));
-        }
-        (Some(size), None) => {
+        (None, Some(size), false) => {
             let size = usize::try_from(size.as_unsigned("binary_data_size")?).unwrap_or(usize::MAX);
             if size > binary.len() {
                 return Err(InferenceError::invalid(format!(
-                    "input '{name}' says it has {size} bytes of binary data, but only {} are left in the body",
-                    binary.len()
+                    "unexpected size for input '{name}', expecting {} additional bytes for model '{model}'",
+                    size - binary.len()
                 )));
             }
-            binary_tensor::decode(name, datatype, binary.split_to(size))?
+            binary_tensor::decode(subject, datatype, binary.split_to(size))?
         }
-        (None, Some(json)) => json_tensor::decode(name, datatype, json.get(), count)?,
+        (None, None, true) => {
+            let parameters = input.parameters.iter();
+            let bytes = access.input(name, parameters.map(|(name, value)| (name.as_str(), value)))?;
+            binary_tensor::decode(subject, datatype, bytes.unwrap_or_default())?
+        }
+        _ => return Err(not_one_source(input.data.is_some(), size.is_some(), in_region)),
     };
-    Tensor::new(name.clone(), datatype, input.shape.clone(), data)
+    Tensor::of_model(model, name.clone(), datatype, input.shape.clone(), data)
+}
+
+fn not_one_source(json: bool, binary: bool, in_region: bool) -> InferenceError {
+    let set: Vec<_> = [
+        (json, "'data'"),
+        (binary, "'binary_data_size'"),
+        (in_region, "'shared_memory_region'"),
+    ]
+    .into_iter()
+    .filter_map(|(is_set, field)| is_set.then_some(field))
+    .collect();
+    let found = match set.as_slice() {
+        [] => "no field is set".to_owned(),
+        set => format!("set {}", set.join(" ")),
+    };
+    InferenceError::invalid(format!(
+        "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', \
+         'shared_memory_region' in 'parameters'. But {found}"
+    ))
+}
+
+fn check_count(name: &str, datatype: DataType, data: &TensorData, expected: usize) -> Result<()> {
+    let count = match data {
+        TensorData::Strings(strings) => strings.len(),
+        TensorData::Fixed(bytes) => bytes.len() / datatype.size().unwrap_or(1),
+    };
+    if count == expected {
+        return Ok(());
+    }
+    Err(InferenceError::invalid(format!(
+        "Unable to parse 'data': Shape does not match true shape of 'data' field: input '{name}' has {count} elements, \
+         and its shape holds {expected}"
+    )))
 }
 
 /// A body of nothing but the bytes of the only input, one row of them.
 fn raw_request(model: &ModelVersion, body: &Bytes) -> Result<(InferenceRequest, Wanted)> {
     let [input] = model.config.inputs.as_slice() else {
         return Err(InferenceError::invalid(format!(
-            "raw binary requests need a model with one input, and '{}' has {}",
-            model.name,
-            model.config.inputs.len()
+            "Raw request must only have 1 input (found 1) to be deduced but got {} inputs in '{}' model configuration",
+            model.config.inputs.len(),
+            model.name
         )));
     };
-    let data = binary_tensor::decode(&input.name, input.datatype, body.clone())?;
+    let subject = InputOf {
+        model: &model.name,
+        name: &input.name,
+    };
+    let data = binary_tensor::decode(subject, input.datatype, body.clone())?;
     let elements = match (&data, input.datatype.size()) {
-        (crate::tensor::TensorData::Strings(strings), _) => strings.len(),
+        (TensorData::Strings(strings), _) => strings.len(),
         (_, size) => body.len() / size.unwrap_or(1),
     };
     let fixed: i64 = input.dims.iter().filter(|size| **size > 0).product();
@@ -185,7 +227,7 @@ fn raw_request(model: &ModelVersion, body: &Bytes) -> Result<(InferenceRequest, 
         .iter()
         .map(|size| if *size == -1 { rest } else { *size });
     let shape = batch.into_iter().chain(inner).collect();
-    let tensor = Tensor::new(input.name.clone(), input.datatype, shape, data)?;
+    let tensor = Tensor::of_model(&model.name, input.name.clone(), input.datatype, shape, data)?;
     let request = InferenceRequest {
         inputs: vec![tensor],
         ..InferenceRequest::default()
@@ -254,7 +296,10 @@ pub(super) fn encode(answer: &InferenceResponse, wanted: &Wanted) -> Result<Enco
     let mut binary = Vec::new();
     let mut outputs = Vec::with_capacity(answer.outputs.len());
     for output in &answer.outputs {
-        let (parameters, data) = if wanted.binary(&output.name) {
+        let (parameters, data) = if let Some(place) = wanted.places.get(&output.name) {
+            place.write(&output.name, &binary_tensor::encode(&output.data))?;
+            (None, None)
+        } else if wanted.binary(&output.name) {
             let bytes = binary_tensor::encode(&output.data);
             let size = BinarySize {
                 binary_data_size: bytes.len(),

@@ -7,6 +7,7 @@ mod infer;
 mod outputs;
 mod repository;
 mod settings;
+mod shared_memory;
 
 use std::sync::Arc;
 
@@ -21,8 +22,9 @@ use serde::{Deserialize, Serialize};
 
 use super::compression::Encoding;
 use super::intake::TENSOR_EXPANSION;
-use super::{SERVER_NAME, Service, body, classification, status};
-use crate::error::{InferenceError, Result};
+use super::shared_memory::Access;
+use super::{SERVER_NAME, Service, body, classification, no_statistics, parameters, status};
+use crate::error::Result;
 use crate::models::ModelVersion;
 
 type Context = State<Arc<Service>>;
@@ -61,7 +63,7 @@ pub fn router(service: Arc<Service>) -> Router {
             .route(&format!("{model}/stats"), get(statistics))
             .route(&format!("{model}/infer"), post(infer));
     }
-    absent::routes(router)
+    absent::routes(shared_memory::routes(router))
         .method_not_allowed_fallback(status::wrong_method)
         .fallback(status::unknown_path)
         .with_state(service)
@@ -79,13 +81,13 @@ impl ModelPath {
     }
 
     fn version(&self) -> Result<Option<u64>> {
-        let Some(text) = &self.version else {
-            return Ok(None);
-        };
-        text.parse().map(Some).map_err(|_| {
-            InferenceError::invalid(format!("model version '{text}' should be an integral value > 0"))
-        })
+        parameters::version(self.version.as_deref().unwrap_or_default())
     }
+}
+
+/// The answer of calls that have nothing to say.
+fn done() -> Response {
+    ([(http::header::CONTENT_TYPE, "application/json")], ()).into_response()
 }
 
 async fn server_metadata(State(service): Context) -> impl IntoResponse {
@@ -139,7 +141,7 @@ async fn model_ready(State(service): Context, Path(path): Path<ModelPath>) -> Re
         Err(error) => (
             StatusCode::BAD_REQUEST,
             Json(status::ErrorBody {
-                error: &error.message,
+                error: &format!("Model version not ready: {}", error.message),
             }),
         )
             .into_response(),
@@ -152,8 +154,14 @@ async fn config(State(service): Context, Path(path): Path<ModelPath>) -> Result<
 
 async fn statistics(State(service): Context, Path(path): Path<ModelPath>) -> Result<Response> {
     let versions = match path.version()? {
-        Some(_) => vec![path.find(&service)?],
-        None => service.registry.versions(&path.model)?,
+        Some(_) => vec![
+            path.find(&service)
+                .map_err(|_| no_statistics(&path.model, path.version.as_deref()))?,
+        ],
+        None => service
+            .registry
+            .versions(&path.model)
+            .map_err(|_| no_statistics(&path.model, None))?,
     };
     Ok(Json(describe::statistics(&versions)).into_response())
 }
@@ -178,11 +186,19 @@ async fn infer(
     let _accepted = service.intake.accepted.begin();
     // Looked up when the request is whole: a slow sender must not keep a version that is to be unloaded.
     let model = path.find(&service)?;
-    let json_length = infer::json_length(&headers)?;
+    let json_length = infer::json_length(&headers, body.len())?;
     let decoding_model = Arc::clone(&model);
-    let size = body.len();
+    let access = Access {
+        shared: Arc::clone(&service.shared_memory),
+        memory: Arc::clone(&memory),
+    };
+    let size = if service.shared_memory.is_used() {
+        usize::MAX
+    } else {
+        body.len()
+    };
     let (request, wanted) = body::decode_held(size, &memory, move || {
-        infer::decode(&decoding_model, &body, json_length)
+        infer::decode(&decoding_model, &body, json_length, &access)
     })
     .await?;
     let mut answer = model.infer(request, &memory).await?;

@@ -13,7 +13,7 @@ use super::infer::Parameters;
 use crate::error::{InferenceError, Result};
 use crate::models::ModelVersion;
 use crate::protocol::classification::{self, Classes};
-use crate::protocol::parameters::check_tensor_parameter;
+use crate::protocol::shared_memory::{Access, Places};
 
 #[derive(Deserialize)]
 struct Output {
@@ -31,6 +31,8 @@ pub(super) struct Wanted {
     pub(super) by_name: BTreeMap<String, bool>,
     /// Those of which classes are wanted.
     pub(super) classes: Classes,
+    /// Those that are wanted in shared memory.
+    pub(super) places: Places,
 }
 
 impl Wanted {
@@ -42,6 +44,7 @@ impl Wanted {
 /// What was read so far.
 pub(super) struct WantedOutputs<'a> {
     model: &'a ModelVersion,
+    access: &'a Access,
     /// Names, each once, in the order asked for.
     pub(super) outputs: Vec<String>,
     pub(super) wanted: Wanted,
@@ -49,9 +52,10 @@ pub(super) struct WantedOutputs<'a> {
 }
 
 impl<'a> WantedOutputs<'a> {
-    pub(super) fn new(model: &'a ModelVersion, by_default: bool) -> Self {
+    pub(super) fn new(model: &'a ModelVersion, by_default: bool, access: &'a Access) -> Self {
         Self {
             model,
+            access,
             outputs: Vec::new(),
             wanted: Wanted {
                 by_default,
@@ -77,7 +81,6 @@ impl<'a> WantedOutputs<'a> {
     fn add(&mut self, output: Output) -> Result<()> {
         self.model.output_position(&output.name)?;
         for (name, value) in &output.parameters {
-            check_tensor_parameter(&output.name, name)?;
             match name.as_str() {
                 "binary_data" => {
                     let binary = value.as_bool(name)?;
@@ -86,6 +89,15 @@ impl<'a> WantedOutputs<'a> {
                 "classification" => classification::want(&mut self.wanted.classes, &output.name, value)?,
                 _ => {}
             }
+        }
+        let parameters = output.parameters.iter();
+        let place = self.access.place(
+            &output.name,
+            parameters.map(|(name, value)| (name.as_str(), value)),
+        )?;
+        if let Some(place) = place {
+            classification::check_place(&self.wanted.classes, &output.name)?;
+            self.wanted.places.insert(output.name.clone(), place);
         }
         if !self.outputs.contains(&output.name) {
             self.outputs.push(output.name);

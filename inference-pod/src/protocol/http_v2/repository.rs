@@ -12,7 +12,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Context, describe};
+use super::{Context, describe, done};
 use crate::error::{InferenceError, Result};
 use crate::protocol::body;
 use crate::protocol::intake::TENSOR_EXPANSION;
@@ -42,7 +42,7 @@ pub(super) async fn load(
     Path(model): Path<String>,
     headers: HeaderMap,
     body: Body,
-) -> Result<()> {
+) -> Result<Response> {
     let received = body::read(&service.intake, &headers, body, TENSOR_EXPANSION).await?;
     let _accepted = service.intake.accepted.begin();
     let bytes = received.bytes.clone();
@@ -55,7 +55,8 @@ pub(super) async fn load(
             .collect::<Result<Vec<_>>>()
     })
     .await?;
-    repository::load(&service, model, parameters, received).await
+    repository::load(&service, model, parameters, received).await?;
+    Ok(done())
 }
 
 pub(super) async fn unload(
@@ -63,7 +64,7 @@ pub(super) async fn unload(
     Path(model): Path<String>,
     headers: HeaderMap,
     body: Body,
-) -> Result<()> {
+) -> Result<Response> {
     let received = body::read(&service.intake, &headers, body, TENSOR_EXPANSION).await?;
     let _accepted = service.intake.accepted.begin();
     let request: LoadRequest = parse(&received.bytes)?;
@@ -73,7 +74,8 @@ pub(super) async fn unload(
             .as_bool()
             .ok_or_else(|| InferenceError::invalid("parameter 'unload_dependents' must be true or false"))?,
     };
-    repository::unload(&service, model, with_dependents).await
+    repository::unload(&service, model, with_dependents).await?;
+    Ok(done())
 }
 
 pub(super) async fn named_repository() -> InferenceError {

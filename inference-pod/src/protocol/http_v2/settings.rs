@@ -12,7 +12,7 @@ use super::Context;
 use crate::error::{InferenceError, Result};
 use crate::protocol::access::{Api, Caller};
 use crate::protocol::intake::ROW_EXPANSION;
-use crate::protocol::settings::{LogValue, TraceValues, change_log_settings, log_settings};
+use crate::protocol::settings::{LogValue, TraceValues, change_log_settings, check_model, log_settings};
 use crate::protocol::{Service, body};
 
 pub(super) async fn logging() -> Json<Value> {
@@ -57,7 +57,7 @@ pub(super) async fn trace(State(service): Context) -> Json<Value> {
 }
 
 pub(super) async fn model_trace(State(service): Context, Path(model): Path<String>) -> Result<Json<Value>> {
-    drop(service.registry.find(&model, None)?);
+    check_model(&service, &model)?;
     Ok(written(service.trace.get(Some(&model))))
 }
 
@@ -77,7 +77,7 @@ pub(super) async fn change_model_trace(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>> {
-    drop(service.registry.find(&model, None)?);
+    check_model(&service, &model)?;
     let given = trace_settings(settings(&service, Api::Trace, &headers, body).await?)?;
     service.trace.change(Some(&model), given)?;
     Ok(written(service.trace.get(Some(&model))))

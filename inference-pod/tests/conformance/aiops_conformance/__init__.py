@@ -1,0 +1,1 @@
+"""The same calls to the inference pod and to a real Triton, and what differs in the replies."""
