@@ -164,7 +164,11 @@ async fn a_client_of_grpc_is_told_to_connect_anew_after_the_age() {
     let mut grpc = server.grpc().await;
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(2500) {
-        grpc.model_infer(slow_message()).await.unwrap();
+        match grpc.model_infer(slow_message()).await {
+            Ok(_) => {}
+            // tonic's client saw the end of the connection before it sent the request, and connects anew for the next.
+            Err(unsent) => assert_eq!(unsent.code(), tonic::Code::Cancelled, "{unsent}"),
+        }
     }
     assert!(is_told_to_go(&mut raw));
     let mut other = connect_http2(&server.http);

@@ -153,7 +153,7 @@ async fn bad_requests_are_told_by_the_ensemble_or_by_the_model_that_refuses() {
         ),
         (
             rows(9),
-            "inference request batch-size must be between 1 and 8 for 'chain', got 9",
+            "inference request batch-size must be <= 8 for 'chain', got 9",
         ),
         (
             json!({"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}),

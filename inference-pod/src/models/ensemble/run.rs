@@ -102,7 +102,10 @@ impl Ensemble {
                 if let Some(found) = known.get(&key) {
                     return Ok(Arc::clone(found));
                 }
-                let found = registry.find(key.0, key.1)?;
+                // The ensemble that was asked for is there; that a step's model is not is no fault of the request.
+                let found = registry
+                    .find(key.0, key.1)
+                    .map_err(|error| InferenceError::unavailable(error.message))?;
                 known.insert(key, Arc::clone(&found));
                 Ok(found)
             })

@@ -87,7 +87,7 @@ pub(super) fn config(config: &ModelConfig) -> proto::ModelConfig {
         response_cache: config
             .response_cache
             .then_some(proto::ModelResponseCache { enable: true }),
-        optimization: super::describe_config::optimization(&config.session),
+        optimization: super::describe_config::optimization(config),
         model_warmup: super::describe_config::warm_ups(&config.warm_ups),
         ..Default::default()
     }

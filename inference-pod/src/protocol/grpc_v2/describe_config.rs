@@ -12,8 +12,8 @@ use super::proto::{
     ModelEnsembling, ModelInstanceGroup, ModelOptimizationPolicy, ModelQueuePolicy, ModelWarmup,
 };
 use crate::configuration::{
-    EnsembleStep, GraphOptimization, InstanceGroup, InstanceKind, ModelConfig, QueuePolicy, SessionSettings,
-    TimeoutAction, WarmUp, WarmUpData, WarmUpInput,
+    EnsembleStep, GraphOptimization, InstanceGroup, InstanceKind, ModelConfig, QueuePolicy, TimeoutAction,
+    WarmUp, WarmUpData, WarmUpInput,
 };
 
 /// With the bound that really holds where the configuration has none.
@@ -56,8 +56,12 @@ pub(super) fn instance_groups(config: &ModelConfig) -> Vec<ModelInstanceGroup> {
     config.instance_groups.iter().enumerate().map(describe).collect()
 }
 
-/// What differs from the default, and what Triton says whatever it is.
-pub(super) fn optimization(session: &SessionSettings) -> Option<ModelOptimizationPolicy> {
+/// What differs from the default, and what Triton says whatever it is; an ensemble has none.
+pub(super) fn optimization(config: &ModelConfig) -> Option<ModelOptimizationPolicy> {
+    if config.ensemble.is_some() {
+        return None;
+    }
+    let session = &config.session;
     let graph = (session.optimization != GraphOptimization::default()).then(|| Graph {
         level: session.optimization.level(),
     });

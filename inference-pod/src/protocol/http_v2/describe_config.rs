@@ -99,13 +99,17 @@ pub(super) fn add_defaults(value: &mut Value, config: &ModelConfig) {
     add(
         value,
         json!({"runtime": "", "cc_model_filenames": {}, "metric_tags": {}, "model_warmup": [], "batch_input": [],
-               "batch_output": [], "optimization": {}}),
+               "batch_output": []}),
     );
-    add(
-        &mut value["optimization"],
-        json!({"priority": "PRIORITY_DEFAULT", "input_pinned_memory": pinned, "output_pinned_memory": pinned,
-               "gather_kernel_buffer_threshold": 0, "eager_batching": false}),
-    );
+    // Ensembles have none, and would be refused with one.
+    if config.ensemble.is_none() {
+        add(value, json!({"optimization": {}}));
+        add(
+            &mut value["optimization"],
+            json!({"priority": "PRIORITY_DEFAULT", "input_pinned_memory": pinned, "output_pinned_memory": pinned,
+                   "gather_kernel_buffer_threshold": 0, "eager_batching": false}),
+        );
+    }
     let tensor = json!({"is_shape_tensor": false, "is_non_linear_format_io": false});
     for (list, defaults) in [
         (
