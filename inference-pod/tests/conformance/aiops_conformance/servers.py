@@ -116,6 +116,7 @@ def inference_pod(folder: Path) -> Iterator[Target]:
         "--rest-port=0",
         "--drain-delay-secs=0",
         "--allow-client-shm=true",
+        "--allow-settings-changes",
         f"--model-cache={folder / 'cache'}",
     ]
     with running(
