@@ -1,11 +1,13 @@
 //! The command line. Flags have tritonserver's names and defaults where tritonserver has the feature.
 
 mod listen;
+mod loading;
 mod models;
 mod publish;
 mod serve;
 
 pub use listen::{CompressionLevel, ListenArguments};
+pub use loading::LoadingArguments;
 pub use models::{ModelArguments, ModelControlMode};
 pub use publish::PublishArguments;
 pub use serve::{LimitArguments, ServeArguments, ShutdownArguments};

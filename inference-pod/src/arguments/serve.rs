@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{CommonArguments, ListenArguments, ModelArguments};
+use super::{CommonArguments, ListenArguments, LoadingArguments, ModelArguments};
 
 /// Flags of the server.
 #[derive(Debug, Args)]
@@ -10,6 +10,9 @@ pub struct ServeArguments {
     /// What is served.
     #[command(flatten)]
     pub models: ModelArguments,
+    /// How it is loaded.
+    #[command(flatten)]
+    pub loading: LoadingArguments,
     /// Where the server listens.
     #[command(flatten)]
     pub listen: ListenArguments,

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use aiops_model_repository::{Digest, Manifest};
+use aiops_model_repository::{Digest, Lease, Manifest};
 
+use super::phases::LoadPhases;
 use super::validate::{Accepted, accept, client_shape};
 use crate::configuration::{GraphTensor, ModelConfig};
 use crate::error::{InferenceError, Result};
@@ -38,6 +39,10 @@ pub struct ModelVersion {
     pub folder: PathBuf,
     /// What it did so far.
     pub statistics: Arc<Statistics>,
+    /// What loading it took.
+    pub phases: LoadPhases,
+    /// Keeps its files in the cache.
+    _lease: Option<Lease>,
     graph: Graph,
     scheduler: Scheduler,
 }
@@ -58,6 +63,8 @@ pub(super) struct Parts {
     pub(super) labels: BTreeMap<String, Vec<String>>,
     pub(super) folder: PathBuf,
     pub(super) statistics: Arc<Statistics>,
+    pub(super) phases: LoadPhases,
+    pub(super) lease: Option<Lease>,
     pub(super) graph: Graph,
     pub(super) scheduler: Scheduler,
 }
@@ -73,6 +80,8 @@ impl ModelVersion {
             labels,
             folder,
             statistics,
+            phases,
+            lease,
             graph,
             scheduler,
         } = parts;
@@ -85,6 +94,8 @@ impl ModelVersion {
             labels,
             folder,
             statistics,
+            phases,
+            _lease: lease,
             graph,
             scheduler,
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aiops_model_repository::Repository;
+use aiops_model_repository::{Cache, Repository};
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +10,7 @@ use crate::arguments::{ModelControlMode, ServeArguments};
 use crate::lifecycle::Lifecycle;
 use crate::memory::Budget;
 use crate::metrics::Metrics;
-use crate::models::{Keeper, Loader, Registry};
+use crate::models::{Admission, AdmissionSettings, Keeper, LoadThreads, Loader, Registry};
 use crate::protocol::operations::Operations;
 use crate::protocol::{Accepted, Intake, ModelControl, Service, TraceSettings};
 use crate::runtime::{self, Runtime};
@@ -37,16 +37,11 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
     let registry = Arc::new(Registry::default());
     let lifecycle = Arc::new(Lifecycle::default());
     let metrics = Arc::new(Metrics::default());
-    let loader = Loader {
-        repository,
-        cache: arguments.models.model_cache.clone(),
-        runtime,
-        metrics: Arc::clone(&metrics),
-    };
-    loader.clean_cache();
-    let keeper = Arc::new(Keeper::new(loader, Arc::clone(&registry), Arc::clone(&lifecycle)));
     let budget = Budget::new(arguments.limits.max_request_memory);
     tracing::info!(bytes = budget.limit(), "memory for requests");
+    let loader = loader(arguments, repository, runtime, &metrics, &budget)?;
+    loader.cache.clean_leftovers();
+    let keeper = Arc::new(Keeper::new(loader, Arc::clone(&registry), Arc::clone(&lifecycle)));
     let service = Arc::new(Service {
         trace: TraceSettings::default(),
         control: control(arguments, &keeper, &registry)?,
@@ -68,6 +63,31 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
         service,
         keeper,
         operations,
+    })
+}
+
+fn loader(
+    arguments: &ServeArguments,
+    repository: Repository,
+    runtime: Runtime,
+    metrics: &Arc<Metrics>,
+    budget: &Arc<Budget>,
+) -> anyhow::Result<Loader> {
+    let asked_for = &arguments.loading;
+    let threads = LoadThreads::start(asked_for.model_load_thread_count.map(usize::from))
+        .context("--model-load-thread-count: the threads that load models cannot be started")?;
+    let settings = AdmissionSettings {
+        check: asked_for.model_load_memory_check,
+        max_model_memory: asked_for.max_model_memory,
+    };
+    Ok(Loader {
+        repository,
+        cache: Cache::new(&arguments.models.model_cache).with_capacity(asked_for.model_cache_size),
+        runtime,
+        metrics: Arc::clone(metrics),
+        threads,
+        admission: Admission::new(settings, Arc::clone(budget)),
+        retries: asked_for.model_load_retry_count,
     })
 }
 

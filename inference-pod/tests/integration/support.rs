@@ -157,6 +157,14 @@ impl Server {
             .count()
     }
 
+    /// Bytes of memory of the process, by a field of /proc/<pid>/status.
+    pub fn memory(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        let kibibytes = line.trim_start_matches(':').trim().trim_end_matches(" kB");
+        kibibytes.parse::<u64>().unwrap() * 1024
+    }
+
     pub fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
     }
