@@ -5,10 +5,10 @@ use std::io::Read as _;
 use std::path::Path;
 use std::str::FromStr;
 
-use ring::digest::{Context, SHA256};
-use serde::{Deserialize, Serialize};
 use crate::error::{RepositoryError, Result};
 use crate::manifest::ManifestFile;
+use ring::digest::{Context, SHA256};
+use serde::{Deserialize, Serialize};
 
 const PREFIX: &str = "sha256:";
 const READ_BUFFER_BYTES: usize = 1 << 20;

@@ -66,7 +66,11 @@ mod tests {
         assert!(free.is_some_and(|free| free > 0));
         check(folder.path(), 1, free).unwrap();
         let error = check(folder.path(), 1 << 60, free).unwrap_err().to_string();
-        for part in [&folder.path().display().to_string(), &(1_u64 << 60).to_string(), "are free"] {
+        for part in [
+            &folder.path().display().to_string(),
+            &(1_u64 << 60).to_string(),
+            "are free",
+        ] {
             assert!(error.contains(part), "{error}");
         }
     }

@@ -111,9 +111,7 @@ impl Repository {
                     .await?
             }
             Store::S3(store) => {
-                let order = self
-                    .order(store, what.clone(), folder, manifest.as_ref())
-                    .await?;
+                let order = self.order(store, what.clone(), folder, manifest.as_ref()).await?;
                 // Boxed: the types of what it waits for are too deep for those who wait for this.
                 self.bring(&order, &cache).boxed().await?
             }
@@ -312,7 +310,10 @@ async fn without_store(
     expected: &Digest,
 ) -> Result<Option<LocalVersion>> {
     let folder = cache.entry(&expected.folder_name());
-    if !fs::try_exists(folder.join(MANIFEST_FILE)).await.unwrap_or_default() {
+    if !fs::try_exists(folder.join(MANIFEST_FILE))
+        .await
+        .unwrap_or_default()
+    {
         return Ok(None);
     }
     let lease = cache.lease(&expected.folder_name()).await?;

@@ -67,8 +67,7 @@ async fn publish(minio: &Minio, version: u64, model: &[u8]) -> Manifest {
         parity: None,
         source: None,
     };
-    let repository =
-        Repository::open_with("s3://models".parse().unwrap(), Some(&minio.settings())).unwrap();
+    let repository = Repository::open_with("s3://models".parse().unwrap(), Some(&minio.settings())).unwrap();
     repository.publish(&manifest, folder.path()).await.unwrap();
     manifest
 }
@@ -111,7 +110,10 @@ impl World {
 
     fn check(&self, local: &LocalVersion) {
         assert!(std::fs::read(local.folder.join("model.onnx")).unwrap() == self.model);
-        assert_eq!(std::fs::read(local.folder.join("labels/names.txt")).unwrap(), b"a\nb\n");
+        assert_eq!(
+            std::fs::read(local.folder.join("labels/names.txt")).unwrap(),
+            b"a\nb\n"
+        );
         assert_eq!(std::fs::read(local.folder.join("empty")).unwrap(), b"");
         assert_eq!(self.left(), [local.folder.file_name().unwrap().to_str().unwrap()]);
     }
@@ -146,7 +148,10 @@ async fn stalls_resets_and_early_ends_cost_only_what_was_on_its_way() {
     world.check(&local);
     assert_eq!(world.proxy.unused_faults(), 0);
     let served = world.proxy.served() as usize;
-    assert!(served < MODEL_BYTES + MODEL_BYTES / 2, "{served} bytes were served");
+    assert!(
+        served < MODEL_BYTES + MODEL_BYTES / 2,
+        "{served} bytes were served"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,7 +160,10 @@ async fn a_store_that_lies_about_the_content_is_told_on_and_nothing_of_it_stays(
     world.proxy.spoil(&[Fault::Lie]);
     let error = world.fetch().await.unwrap_err();
     assert!(matches!(error, RepositoryError::DigestMismatch { .. }), "{error}");
-    assert!(error.to_string().contains("s3://models/m/1/model.onnx"), "{error}");
+    assert!(
+        error.to_string().contains("s3://models/m/1/model.onnx"),
+        "{error}"
+    );
     assert!(world.left().is_empty(), "{:?}", world.left());
     world.check(&world.fetch().await.unwrap());
 }
@@ -166,7 +174,12 @@ async fn an_object_that_is_replaced_while_it_is_fetched_is_an_error_and_not_a_mi
     world.proxy.stall_after(3 << 20);
     let fetching = world.start();
     world.proxy.wait_until_stalled().await;
-    let put = world.minio.client().put_object().bucket("models").key("m/1/model.onnx");
+    let put = world
+        .minio
+        .client()
+        .put_object()
+        .bucket("models")
+        .key("m/1/model.onnx");
     put.body(content(8).into()).send().await.unwrap();
     world.proxy.heal();
     let error = fetching.await.unwrap().unwrap_err();
@@ -206,7 +219,10 @@ async fn what_was_damaged_while_nobody_fetched_is_fetched_anew() {
     fetching.abort();
     let _ = fetching.await;
     world.proxy.heal();
-    let file = std::fs::File::options().write(true).open(world.incoming_model()).unwrap();
+    let file = std::fs::File::options()
+        .write(true)
+        .open(world.incoming_model())
+        .unwrap();
     for part in 0..12 {
         file.write_all_at(&[0; 64], part * PART_BYTES).unwrap();
     }
@@ -235,7 +251,10 @@ async fn two_who_share_a_cache_fetch_once_and_one_takes_over_when_the_other_is_g
     world.proxy.heal();
     let local = second.await.unwrap().unwrap();
     world.check(&local);
-    assert!((local.fetched_bytes as usize) < MODEL_BYTES, "it went on where the other was");
+    assert!(
+        (local.fetched_bytes as usize) < MODEL_BYTES,
+        "it went on where the other was"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -264,11 +283,14 @@ async fn cleaning_removes_the_least_recently_used_but_never_what_is_in_use() {
     }
     let there = |local: &LocalVersion| local.folder.join("model.onnx").exists();
     cache.clean(HashSet::new()).await;
-    assert!(held.iter().all(there), "all are in use, though together they are too large");
-    let (two, mut three, four) = (held.remove(0), held.remove(0), held.remove(0));
+    assert!(
+        held.iter().all(there),
+        "all are in use, though together they are too large"
+    );
+    let (two, mut three, mut four) = (held.remove(0), held.remove(0), held.remove(0));
     three.lease = None;
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let four = LocalVersion { lease: None, ..four };
+    four.lease = None;
     cache.clean(HashSet::new()).await;
     assert!(there(&two) && !there(&three) && there(&four));
     let small = Cache::new(world.cache.path());
@@ -280,7 +302,9 @@ async fn cleaning_removes_the_least_recently_used_but_never_what_is_in_use() {
     drop(two);
     small.clean(HashSet::new()).await;
     assert!(world.left().is_empty(), "{:?}", world.left());
-    let locks = std::fs::read_dir(world.cache.path().join(".locks")).unwrap().count();
+    let locks = std::fs::read_dir(world.cache.path().join(".locks"))
+        .unwrap()
+        .count();
     assert_eq!(locks, 0, "locks go with what they guard");
 }
 
@@ -289,7 +313,13 @@ async fn room_is_made_for_what_comes() {
     let world = World::new().await;
     publish(&world.minio, 2, &content(2)).await;
     let cache = Cache::new(world.cache.path()).with_capacity(20 << 20);
-    let fetch = async |version| world.repository().fetch("m", version, None, &cache).await.unwrap();
+    let fetch = async |version| {
+        world
+            .repository()
+            .fetch("m", version, None, &cache)
+            .await
+            .unwrap()
+    };
     let first = fetch(1).await;
     drop(fetch(2).await);
     assert!(first.folder.exists(), "it is in use");
@@ -311,18 +341,31 @@ async fn a_version_without_a_manifest_is_cached_by_what_the_store_lists() {
     let world = World::new().await;
     put(&world, "plain/1/model.onnx", content(1)).await;
     put(&world, "plain/1/deep/weights.bin", vec![1, 2, 3]).await;
-    let fetch = async || world.repository().fetch("plain", 1, None, world.cache.path()).await.unwrap();
+    let fetch = async || {
+        world
+            .repository()
+            .fetch("plain", 1, None, world.cache.path())
+            .await
+            .unwrap()
+    };
     let cold = fetch().await;
     assert_eq!(cold.fetched_bytes as usize, MODEL_BYTES + 3);
     let warm = fetch().await;
-    assert_eq!((warm.fetched_bytes, &warm.folder, &warm.digest), (0, &cold.folder, &cold.digest));
+    assert_eq!(
+        (warm.fetched_bytes, &warm.folder, &warm.digest),
+        (0, &cold.folder, &cold.digest)
+    );
     assert_eq!(read(&warm.folder, "deep/weights.bin"), [1, 2, 3]);
     put(&world, "plain/1/deep/weights.bin", vec![4, 5, 6]).await;
     let replaced = fetch().await;
     assert_ne!(replaced.folder, cold.folder);
     assert_ne!(replaced.digest, cold.digest);
     assert_eq!(read(&replaced.folder, "deep/weights.bin"), [4, 5, 6]);
-    assert_eq!(read(&cold.folder, "deep/weights.bin"), [1, 2, 3], "who serves the old one goes on");
+    assert_eq!(
+        read(&cold.folder, "deep/weights.bin"),
+        [1, 2, 3],
+        "who serves the old one goes on"
+    );
 }
 
 fn read(folder: &Path, path: &str) -> Vec<u8> {
@@ -344,8 +387,7 @@ async fn speed_of_a_large_fetch() {
     let minio = Minio::start().await;
     let model: Vec<u8> = content(3).into_iter().cycle().take(SPEED_BYTES).collect();
     let manifest = publish(&minio, 1, &model).await;
-    let repository =
-        Repository::open_with("s3://models".parse().unwrap(), Some(&minio.settings())).unwrap();
+    let repository = Repository::open_with("s3://models".parse().unwrap(), Some(&minio.settings())).unwrap();
     for _ in 0..3 {
         let cache = tempfile::tempdir_in("/var/tmp").unwrap();
         let path = cache.path().join("plain");

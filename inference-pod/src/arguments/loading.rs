@@ -20,6 +20,11 @@ pub struct LoadingArguments {
     pub max_model_memory: Option<u64>,
     /// Most bytes of fetched models in --model-cache. What no server uses goes first, the least recently used before others; what
     /// one serves always stays. 0 keeps nothing that no server uses.
-    #[arg(long, default_value_t = 0, env = "AIOPS_MODEL_CACHE_SIZE", value_name = "BYTES")]
+    #[arg(
+        long,
+        default_value_t = 0,
+        env = "AIOPS_MODEL_CACHE_SIZE",
+        value_name = "BYTES"
+    )]
     pub model_cache_size: u64,
 }

@@ -110,7 +110,9 @@ fn failure<'a>(errors: impl Iterator<Item = (&'a String, u64, LoadError)>) -> Fa
     let mut messages = Vec::new();
     let (mut transient, mut for_memory) = (true, true);
     for (model, version, error) in errors {
-        messages.push(format!("version {version} of model {model} cannot be loaded: {error}"));
+        messages.push(format!(
+            "version {version} of model {model} cannot be loaded: {error}"
+        ));
         transient &= error.is_transient();
         for_memory &= error.is_for_memory();
     }

@@ -26,7 +26,9 @@ pub struct LoadThreads {
 impl LoadThreads {
     /// With room for so many loads at the same time; by default for 4, or as many as there are CPUs for this process.
     pub fn start(count: Option<usize>) -> std::io::Result<Self> {
-        let count = count.unwrap_or_else(|| available_threads().min(MOST_BY_DEFAULT)).max(1);
+        let count = count
+            .unwrap_or_else(|| available_threads().min(MOST_BY_DEFAULT))
+            .max(1);
         let runtime = Builder::new_multi_thread()
             .worker_threads(count)
             .max_blocking_threads(count + WRITERS)

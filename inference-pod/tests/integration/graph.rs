@@ -33,7 +33,13 @@ const FLOAT: u64 = 1;
 
 /// ValueInfoProto of a matrix of floats with any number of rows.
 fn value(field: u64, name: &str, columns: u64) -> Vec<u8> {
-    let shape = message(2, &[message(1, &[bytes(2, b"rows")]), message(1, &[number(1, columns)])]);
+    let shape = message(
+        2,
+        &[
+            message(1, &[bytes(2, b"rows")]),
+            message(1, &[number(1, columns)]),
+        ],
+    );
     let tensor = message(1, &[number(1, FLOAT), shape]);
     message(field, &[bytes(1, name.as_bytes()), message(2, &[tensor])])
 }
@@ -43,11 +49,25 @@ fn matrix(side: usize) -> Vec<u8> {
     let weights: Vec<u8> = (0..side * side)
         .flat_map(|index| ((index % 251) as f32 / 251.0).to_le_bytes())
         .collect();
-    let node = message(1, &[bytes(1, b"x"), bytes(1, b"w"), bytes(2, b"y"), bytes(4, b"MatMul")]);
+    let node = message(
+        1,
+        &[
+            bytes(1, b"x"),
+            bytes(1, b"w"),
+            bytes(2, b"y"),
+            bytes(4, b"MatMul"),
+        ],
+    );
     let side = side as u64;
     let initializer = message(
         5,
-        &[number(1, side), number(1, side), number(2, FLOAT), bytes(8, b"w"), bytes(9, &weights)],
+        &[
+            number(1, side),
+            number(1, side),
+            number(2, FLOAT),
+            bytes(8, b"w"),
+            bytes(9, &weights),
+        ],
     );
     let (input, output) = (value(11, "x", side), value(12, "y", side));
     let graph = message(7, &[node, bytes(2, b"graph"), initializer, input, output]);

@@ -92,7 +92,10 @@ fn remove_unused(cache: &Cache, name: &str) -> bool {
     let renamed = std::fs::rename(cache.folder.join(name), &leaving);
     let removed = match renamed {
         Ok(()) => {
-            tracing::info!(entry = name, "a version that nobody uses is removed from the model cache");
+            tracing::info!(
+                entry = name,
+                "a version that nobody uses is removed from the model cache"
+            );
             remove_folder(&leaving)
         }
         Err(error) => {

@@ -102,7 +102,9 @@ impl FileDownload<'_> {
         let (size, etag) =
             crate::retry::with_patience(self.patience, || self.store.head(&self.wanted.key)).await?;
         if size != self.wanted.size_bytes {
-            return Err(self.store.wrong_size(&self.wanted.key, self.wanted.size_bytes, size));
+            return Err(self
+                .store
+                .wrong_size(&self.wanted.key, self.wanted.size_bytes, size));
         }
         Ok(etag)
     }
@@ -130,7 +132,8 @@ impl FileDownload<'_> {
         }
         let target = &target;
         let fetching = async {
-            let parts = stream::iter(missing).map(|(part, there)| self.part(part, there, etag, target, &ready));
+            let parts =
+                stream::iter(missing).map(|(part, there)| self.part(part, there, etag, target, &ready));
             let all = parts.buffer_unordered(self.settings.parallel_parts.max(1));
             let fetched: Result<()> = all.try_collect().await;
             // Nothing more becomes ready: the hashing ends.

@@ -134,9 +134,7 @@ impl Part<'_> {
         *at += count;
         if let Some(journal) = &target.journal {
             let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
-            journal
-                .note(self.number, *at - self.start)
-                .map_err(full_or_io)?;
+            journal.note(self.number, *at - self.start).map_err(full_or_io)?;
         }
         Ok(bytes)
     }
@@ -158,7 +156,10 @@ mod tests {
     fn pauses_grow_and_are_bounded_and_spread() {
         for failures in 1..50 {
             let pause = pause(failures);
-            assert!(pause >= FIRST_PAUSE / 2 && pause < LONGEST_PAUSE, "{failures}: {pause:?}");
+            assert!(
+                pause >= FIRST_PAUSE / 2 && pause < LONGEST_PAUSE,
+                "{failures}: {pause:?}"
+            );
         }
         assert!(pause(20) >= LONGEST_PAUSE / 2);
         let some: std::collections::BTreeSet<_> = (0..20).map(|_| pause(9)).collect();

@@ -42,7 +42,10 @@ impl std::fmt::Display for Refusal {
         let remedy = match room.for_requests {
             Some(bytes) => {
                 let bytes = mebibytes_up(bytes);
-                write!(formatter, " and {bytes} set aside for requests (--max-request-memory)")?;
+                write!(
+                    formatter,
+                    " and {bytes} set aside for requests (--max-request-memory)"
+                )?;
                 "raise the container's memory limit"
             }
             None => "raise --max-model-memory",
@@ -137,11 +140,7 @@ impl Admission {
 
     /// The promise, or the refusal and what is promised to others.
     fn try_to_promise(&self, files: u64, needed: u64) -> Result<Promise, (Refusal, u64)> {
-        let mut promised = self
-            .promised
-            .bytes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut promised = self.promised.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(room) = self.room(*promised)
             && room.free() < needed
         {
@@ -186,8 +185,8 @@ const SMALL_CHANGE_BYTES: u64 = 8 << 20;
 /// What a version takes while it is opened, which is more than afterwards. Measured, see docs/model-loading.md.
 fn estimate(files: u64, instances: u32) -> u64 {
     let further = u64::from(instances.max(1)) - 1;
-    files
-        .saturating_mul(3)
+    let first = files.saturating_mul(5) / 2;
+    first
         .saturating_add(files.saturating_mul(further))
         .saturating_add(SMALL_CHANGE_BYTES)
 }
@@ -234,10 +233,14 @@ mod tests {
     async fn a_version_that_does_not_fit_is_refused_with_the_numbers() {
         let folder = model_of(100 << 20);
         let enough = 1 << 30;
-        let error = admission(Some(64 << 20)).admit(folder.path(), 1).await.err().unwrap();
+        let error = admission(Some(64 << 20))
+            .admit(folder.path(), 1)
+            .await
+            .err()
+            .unwrap();
         let text = error.to_string();
         for part in [
-            "needs about 308 MiB (its files have 100)",
+            "needs about 258 MiB (its files have 100)",
             "of 64 MiB",
             "raise --max-model-memory",
             "--model-load-memory-check=false",

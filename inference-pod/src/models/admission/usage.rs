@@ -26,7 +26,10 @@ pub(super) fn of_container() -> Option<Usage> {
 }
 
 fn of_groups(groups: &[Group]) -> Option<Usage> {
-    groups.iter().filter_map(of_group).min_by_key(|usage| usage.free())
+    groups
+        .iter()
+        .filter_map(of_group)
+        .min_by_key(|usage| usage.free())
 }
 
 fn of_group(group: &Group) -> Option<Usage> {
@@ -36,7 +39,9 @@ fn of_group(group: &Group) -> Option<Usage> {
     let value = |name: &str| {
         let mut lines = statistics.lines().filter_map(|line| line.split_once(' '));
         let found = lines.find(|(key, _)| *key == name);
-        found.and_then(|(_, value)| value.parse::<u64>().ok()).unwrap_or_default()
+        found
+            .and_then(|(_, value)| value.parse::<u64>().ok())
+            .unwrap_or_default()
     };
     // Files that were read or written are dropped when memory is needed, those that were fetched a moment ago among them;
     // what is mapped, such as external weights, would only be read again and again.
@@ -78,7 +83,10 @@ mod tests {
             &[
                 ("memory.max", "1000\n"),
                 ("memory.current", "700\n"),
-                ("memory.stat", "anon 300\nfile_mapped 50\ninactive_file 100\nactive_file 250\n"),
+                (
+                    "memory.stat",
+                    "anon 300\nfile_mapped 50\ninactive_file 100\nactive_file 250\n",
+                ),
             ],
             "0::/\n",
         );
