@@ -1,6 +1,6 @@
 //! Loading models beside what serves: fetching that is disturbed, a cache that servers share, memory that is too small.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -82,6 +82,32 @@ fn entries(cache: &Path) -> BTreeSet<String> {
     names.filter(|name| name != ".locks").collect()
 }
 
+/// Bytes of an unfinished fetch that are noted as written. What a proxy has sent may be with the kernel yet.
+fn noted_bytes(cache: &Path) -> u64 {
+    let folders = entries(cache)
+        .into_iter()
+        .map(|name| cache.join(name).join("parts"));
+    let journals = folders.flat_map(|parts| std::fs::read_dir(parts).into_iter().flatten());
+    journals
+        .map(|journal| {
+            let text = std::fs::read_to_string(journal.unwrap().path()).unwrap_or_default();
+            let notes = text.lines().skip(1).filter_map(|line| line.split_once(' '));
+            let parts: BTreeMap<_, _> = notes.collect();
+            parts
+                .values()
+                .filter_map(|bytes| bytes.parse::<u64>().ok())
+                .sum::<u64>()
+        })
+        .sum()
+}
+
+async fn wait_until_most_is_noted(cache: &Path) {
+    eventually("most of what was sent to be written", || async {
+        noted_bytes(cache) > WEIGHTS_BYTES as u64 / 3
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_while_it_fetches_goes_on_where_it_was() {
     let minio = Minio::start().await;
@@ -91,6 +117,7 @@ async fn a_server_that_is_killed_while_it_fetches_goes_on_where_it_was() {
     proxy.stall_after(WEIGHTS_BYTES as u64 * 2 / 3);
     let mut first = plan.server(cache.path(), &through(&minio, &proxy));
     proxy.wait_until_stalled().await;
+    wait_until_most_is_noted(cache.path()).await;
     first.signal("KILL");
     first.end().await;
     proxy.heal();
@@ -122,6 +149,7 @@ async fn servers_that_share_a_cache_fetch_a_version_once_and_leave_each_other_wh
         one.log().contains("another server fetches") && two.log().contains("another server fetches")
     })
     .await;
+    wait_until_most_is_noted(cache.path()).await;
     dying.signal("KILL");
     dying.end().await;
     one.wait_until_ready().await;
