@@ -20,3 +20,14 @@ pub fn settle() {
         tracing::debug!("the C library keeps its own limits of the heap");
     }
 }
+
+/// Gives the system the memory that is free within this process. The allocator keeps most of it otherwise, in the hope of
+/// needing it again: a container that loads one model after the other would grow up to its limit.
+pub fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[expect(unsafe_code, reason = "there is no other way to tell the C library")]
+    // SAFETY: malloc_trim only looks for pages that nothing uses, under the allocator's locks.
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}

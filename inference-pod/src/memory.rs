@@ -136,29 +136,81 @@ fn container_limit() -> Option<u64> {
 
 /// The smallest limit on the way from the groups of a process, as `/proc/self/cgroup` names them, up to the root.
 fn limit_of_groups(root: &Path, groups: &str) -> Option<u64> {
-    let files = groups.lines().flat_map(|line| {
+    groups_of(root, groups).iter().filter_map(Group::limit).min()
+}
+
+/// A control group that counts memory.
+pub(crate) struct Group {
+    folder: PathBuf,
+    names: &'static Names,
+}
+
+/// What versions 1 and 2 call the same things.
+pub(crate) struct Names {
+    limit: &'static str,
+    pub(crate) current: &'static str,
+    pub(crate) inactive_file: &'static str,
+    pub(crate) active_file: &'static str,
+    pub(crate) mapped_file: &'static str,
+}
+
+const VERSION_1: Names = Names {
+    limit: "memory.limit_in_bytes",
+    current: "memory.usage_in_bytes",
+    inactive_file: "total_inactive_file",
+    active_file: "total_active_file",
+    mapped_file: "total_mapped_file",
+};
+const VERSION_2: Names = Names {
+    limit: "memory.max",
+    current: "memory.current",
+    inactive_file: "inactive_file",
+    active_file: "active_file",
+    mapped_file: "file_mapped",
+};
+
+impl Group {
+    pub(crate) fn names(&self) -> &'static Names {
+        self.names
+    }
+
+    /// The text of one of its files.
+    pub(crate) fn read(&self, file: &str) -> Option<String> {
+        std::fs::read_to_string(self.folder.join(file)).ok()
+    }
+
+    /// Its own limit.
+    pub(crate) fn limit(&self) -> Option<u64> {
+        let limit = self.read(self.names.limit)?.trim().parse().ok()?;
+        Some(limit).filter(|limit| *limit < UNLIMITED_BYTES)
+    }
+}
+
+/// The groups of a process, as `/proc/self/cgroup` names them, and all above them.
+pub(crate) fn groups_of(root: &Path, groups: &str) -> Vec<Group> {
+    let all = groups.lines().flat_map(|line| {
         let mut parts = line.splitn(3, ':');
         let (_, controllers, path) = (parts.next(), parts.next(), parts.next());
         match (controllers, path) {
-            (Some(""), Some(path)) => way_up(root, path, "memory.max"),
+            (Some(""), Some(path)) => way_up(root, path, &VERSION_2),
             (Some(names), Some(path)) if names.split(',').any(|name| name == "memory") => {
-                way_up(&root.join("memory"), path, "memory.limit_in_bytes")
+                way_up(&root.join("memory"), path, &VERSION_1)
             }
             _ => Vec::new(),
         }
     });
-    files
-        .filter_map(|file| std::fs::read_to_string(file).ok()?.trim().parse().ok())
-        .filter(|limit| *limit < UNLIMITED_BYTES)
-        .min()
+    all.collect()
 }
 
 /// A container sees its own group as the root even where the path is still the host's, so the root is always asked.
-fn way_up(root: &Path, path: &str, file: &str) -> Vec<PathBuf> {
+fn way_up(root: &Path, path: &str, names: &'static Names) -> Vec<Group> {
     let inside = Path::new(path.trim_start_matches('/'));
     inside
         .ancestors()
-        .map(|group| root.join(group).join(file))
+        .map(|group| Group {
+            folder: root.join(group),
+            names,
+        })
         .collect()
 }
 

@@ -1,15 +1,14 @@
 //! SHA-256 digests of files, and of a version as a whole.
 
 use std::fmt;
+use std::io::Read as _;
 use std::path::Path;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
-use tokio::io::AsyncReadExt as _;
-
 use crate::error::{RepositoryError, Result};
 use crate::manifest::ManifestFile;
+use ring::digest::{Context, SHA256};
+use serde::{Deserialize, Serialize};
 
 const PREFIX: &str = "sha256:";
 const READ_BUFFER_BYTES: usize = 1 << 20;
@@ -84,8 +83,13 @@ pub(crate) fn is_sha256_hex(text: &str) -> bool {
 }
 
 /// Hashes what streams by.
-#[derive(Default)]
-pub struct Hasher(Sha256);
+pub struct Hasher(Context);
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self(Context::new(&SHA256))
+    }
+}
 
 impl Hasher {
     /// Adds bytes.
@@ -95,20 +99,28 @@ impl Hasher {
 
     /// The SHA-256 of all bytes added, as 64 hexadecimal digits.
     pub fn finish(self) -> String {
-        format!("{:x}", self.0.finalize())
+        let digest = self.0.finish();
+        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
 /// Size in bytes and SHA-256 (hexadecimal) of a file, read in pieces.
 pub async fn hash_file(path: &Path) -> Result<(u64, String)> {
-    let mut file = tokio::fs::File::open(path)
+    let read = path.to_owned();
+    // One blocking call rather than one for each piece.
+    let hashing = tokio::task::spawn_blocking(move || hash_open_file(&mut std::fs::File::open(read)?));
+    let hashed = hashing
         .await
-        .map_err(RepositoryError::io(path))?;
+        .unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+    hashed.map_err(RepositoryError::io(path))
+}
+
+fn hash_open_file(file: &mut std::fs::File) -> std::io::Result<(u64, String)> {
     let mut hasher = Hasher::default();
     let mut buffer = vec![0; READ_BUFFER_BYTES];
     let mut size = 0;
     loop {
-        let count = file.read(&mut buffer).await.map_err(RepositoryError::io(path))?;
+        let count = file.read(&mut buffer)?;
         if count == 0 {
             return Ok((size, hasher.finish()));
         }

@@ -99,6 +99,28 @@ pub enum RepositoryError {
         /// For example `conditional writes (If-None-Match)`.
         feature: &'static str,
     },
+    /// An object became another one while it was fetched.
+    #[error("{what} was replaced while it was fetched; what there was of it is thrown away")]
+    Replaced {
+        /// The object, with its full name.
+        what: String,
+    },
+    /// The disk has no room for what is to be fetched.
+    #[error(
+        "folder {} has no room for what is fetched ({reason}): {needed} bytes are needed and {free} are free; \
+         give it more room, or have a larger folder for --model-cache",
+        folder.display()
+    )]
+    DiskFull {
+        /// The folder.
+        folder: PathBuf,
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+        /// The system's reason.
+        reason: String,
+    },
     /// The local file system refused.
     #[error("{}: {source}", path.display())]
     Io {
@@ -112,7 +134,7 @@ pub enum RepositoryError {
 impl RepositoryError {
     /// Whether the same call may succeed later without anybody changing anything.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Replaced { .. })
     }
 
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {

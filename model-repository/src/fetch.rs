@@ -1,17 +1,24 @@
 //! Bringing a version to the local disk, whole and checked, or not at all.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use tokio::fs;
 
+use crate::cache::{Cache, Lease};
+use crate::cached::{self, Known};
 use crate::digest::Digest;
+use crate::disk;
+use crate::download::{self, Downloaded, Wanted, download};
 use crate::error::{RepositoryError, Result};
-use crate::location::Location;
 use crate::manifest::{
     CONFIG_FILE, MANIFEST_FILE, Manifest, ManifestFile, check_file_path, check_model_name,
 };
 use crate::repository::Repository;
 use crate::retry::with_patience;
+use crate::store::Store;
+use crate::store::s3::S3Store;
 
 /// A version on the local disk.
 #[derive(Clone, Debug)]
@@ -26,22 +33,64 @@ pub struct LocalVersion {
     pub config: Option<String>,
     /// Bytes that had to be moved; 0 when the files were here already.
     pub fetched_bytes: u64,
+    /// Time for hashing; where files were fetched, most of it passed while they came.
+    pub verify: Duration,
+    /// Keeps its files in the cache; nothing for a version that is read in place.
+    pub lease: Option<Lease>,
+}
+
+/// Files that were looked at or fetched.
+struct Checked {
+    folder: PathBuf,
+    digest: Digest,
+    fetched_bytes: u64,
+    verify: Duration,
+    lease: Option<Lease>,
+}
+
+impl Checked {
+    fn with(self, manifest: Option<Manifest>, config: Option<String>) -> LocalVersion {
+        LocalVersion {
+            folder: self.folder,
+            digest: self.digest,
+            manifest,
+            config,
+            fetched_bytes: self.fetched_bytes,
+            verify: self.verify,
+            lease: self.lease,
+        }
+    }
+}
+
+/// A version that is to be brought here.
+struct Order<'a> {
+    store: &'a S3Store,
+    /// Its name in messages.
+    what: String,
+    /// Its folder in the repository.
+    folder: String,
+    manifest: Option<&'a Manifest>,
+    /// Name of its folder in the cache.
+    entry: String,
+    files: Vec<Wanted>,
 }
 
 impl Repository {
-    /// Brings a version to `cache/<sha256-digest>/` and checks every byte against its manifest, and the whole against
-    /// `expected`. What is cached already is checked and used. A repository in a folder is read in place.
+    /// Brings a version into the cache and checks every byte against its manifest, and the whole against `expected`. What is
+    /// cached already is checked and used; what another process fetches at this moment is waited for. A repository in a
+    /// folder is read in place.
     pub async fn fetch(
         &self,
         model: &str,
         version: u64,
         expected: Option<&Digest>,
-        cache: &Path,
+        cache: impl Into<Cache>,
     ) -> Result<LocalVersion> {
         check_model_name(model)?;
+        let cache = cache.into();
         let what = format!("version {version} of model {model} in {}", self.location);
-        if let (Location::S3 { .. }, Some(expected)) = (&self.location, expected)
-            && let Some(local) = cached(cache, model, version, expected).await
+        if let (Store::S3(_), Some(expected)) = (&self.store, expected)
+            && let Some(local) = without_store(&cache, model, version, expected).await?
         {
             return Ok(local);
         }
@@ -55,55 +104,51 @@ impl Repository {
             return Err(mismatch(what, expected, &manifest.digest));
         }
         let config = self.config(model, version).await?;
-        let version_folder = format!("{model}/{version}");
-        let local = match (&self.location, &manifest) {
-            (Location::Folder(root), _) => {
-                let folder = root.join(&version_folder);
-                let paths = self.file_paths(&version_folder, manifest.as_ref()).await?;
-                let digest = digest_of_folder(&folder, &paths).await?;
-                LocalVersion {
-                    folder,
-                    digest,
-                    manifest,
-                    config,
-                    fetched_bytes: 0,
-                }
+        let folder = format!("{model}/{version}");
+        let checked = match &self.store {
+            Store::Folder(store) => {
+                self.read_in_place(store.path(&folder), &folder, manifest.as_ref())
+                    .await?
             }
-            (Location::S3 { .. }, Some(found)) if is_cached(cache, found).await => {
-                let folder = cache.join(found.digest.folder_name());
-                LocalVersion {
-                    folder,
-                    digest: found.digest.clone(),
-                    manifest,
-                    config,
-                    fetched_bytes: 0,
-                }
-            }
-            (Location::S3 { .. }, _) => {
-                let (folder, digest, fetched_bytes) = self
-                    .download(&version_folder, manifest.as_ref(), expected, cache)
-                    .await?;
-                LocalVersion {
-                    folder,
-                    digest,
-                    manifest,
-                    config,
-                    fetched_bytes,
-                }
+            Store::S3(store) => {
+                let order = self.order(store, what.clone(), folder, manifest.as_ref()).await?;
+                // Boxed: the types of what it waits for are too deep for those who wait for this.
+                self.bring(&order, &cache).boxed().await?
             }
         };
-        let promised = expected.or(local.manifest.as_ref().map(|manifest| &manifest.digest));
+        let promised = expected.or(manifest.as_ref().map(|manifest| &manifest.digest));
         match promised {
-            Some(promised) if *promised != local.digest => Err(mismatch(what, promised, &local.digest)),
-            _ => Ok(local),
+            Some(promised) if *promised != checked.digest => Err(mismatch(what, promised, &checked.digest)),
+            _ => Ok(checked.with(manifest, config)),
         }
     }
 
-    /// Paths of the version's files, relative to its folder, without the manifest.
-    async fn file_paths(&self, version_folder: &str, manifest: Option<&Manifest>) -> Result<Vec<String>> {
-        if let Some(manifest) = manifest {
-            return Ok(manifest.files.iter().map(|file| file.path.clone()).collect());
+    async fn read_in_place(
+        &self,
+        folder: PathBuf,
+        version_folder: &str,
+        manifest: Option<&Manifest>,
+    ) -> Result<Checked> {
+        let paths = match manifest {
+            Some(manifest) => manifest.files.iter().map(|file| file.path.clone()).collect(),
+            None => self.file_paths(version_folder).await?,
+        };
+        let start = Instant::now();
+        let mut files = Vec::new();
+        for path in &paths {
+            files.push(ManifestFile::describe(&folder, path).await?);
         }
+        Ok(Checked {
+            folder,
+            digest: Digest::of_files(&files),
+            fetched_bytes: 0,
+            verify: start.elapsed(),
+            lease: None,
+        })
+    }
+
+    /// Paths of the version's files, relative to its folder, without a manifest.
+    async fn file_paths(&self, version_folder: &str) -> Result<Vec<String>> {
         let keys = with_patience(self.patience, || self.store.list_files(version_folder)).await?;
         let relative = |key: String| key.strip_prefix(&format!("{version_folder}/")).map(str::to_owned);
         Ok(keys
@@ -113,59 +158,132 @@ impl Repository {
             .collect())
     }
 
-    async fn download(
+    /// What there is to fetch, by the manifest or by what the store lists.
+    async fn order<'a>(
         &self,
-        version_folder: &str,
-        manifest: Option<&Manifest>,
-        expected: Option<&Digest>,
-        cache: &Path,
-    ) -> Result<(PathBuf, Digest, u64)> {
-        fs::create_dir_all(cache)
-            .await
-            .map_err(RepositoryError::io(cache))?;
-        let incoming = tempfile::Builder::new()
-            .prefix(".incoming-")
-            .tempdir_in(cache)
-            .map_err(RepositoryError::io(cache))?;
-        let mut files = Vec::new();
-        for path in self.file_paths(version_folder, manifest).await? {
-            check_file_path(&path)?;
-            let to = incoming.path().join(&path);
-            if let Some(parent) = to.parent() {
-                fs::create_dir_all(parent)
-                    .await
-                    .map_err(RepositoryError::io(parent))?;
+        store: &'a S3Store,
+        what: String,
+        folder: String,
+        manifest: Option<&'a Manifest>,
+    ) -> Result<Order<'a>> {
+        let files: Vec<Wanted> = match manifest {
+            Some(manifest) => {
+                let wanted = |file: &ManifestFile| Wanted {
+                    path: file.path.clone(),
+                    key: format!("{folder}/{}", file.path),
+                    size_bytes: file.size_bytes,
+                    sha256: Some(file.sha256.clone()),
+                    etag: None,
+                };
+                manifest.files.iter().map(wanted).collect()
             }
-            let key = format!("{version_folder}/{path}");
-            let moved = with_patience(self.patience, || self.store.download(&key, &to)).await?;
-            let promised = manifest.and_then(|manifest| manifest.files.iter().find(|file| file.path == path));
-            if let Some(promised) = promised.filter(|promised| promised.sha256 != moved.sha256) {
-                return Err(RepositoryError::DigestMismatch {
-                    what: self.store.describe(&key),
-                    expected: promised.sha256.clone(),
-                    actual: moved.sha256,
+            None => {
+                let states = with_patience(self.patience, || store.states(&folder)).await?;
+                let wanted = states.into_iter().map(|state| Wanted {
+                    path: state.key[folder.len() + 1..].to_owned(),
+                    key: state.key,
+                    size_bytes: state.size_bytes,
+                    sha256: None,
+                    etag: Some(state.etag),
                 });
+                wanted.collect()
             }
-            files.push(ManifestFile {
-                path,
-                size_bytes: moved.size_bytes,
-                sha256: moved.sha256,
-            });
+        };
+        for file in &files {
+            check_file_path(&file.path)?;
         }
-        let digest = Digest::of_files(&files);
-        if let Some(expected) = expected.filter(|expected| **expected != digest) {
-            return Err(mismatch(self.store.describe(version_folder), expected, &digest));
+        let entry = match manifest {
+            Some(manifest) => manifest.digest.folder_name(),
+            None => cached::listing_name(&files),
+        };
+        Ok(Order {
+            store,
+            what,
+            folder,
+            manifest,
+            entry,
+            files,
+        })
+    }
+
+    /// The version in the cache, fetched unless it is there and whole. One process fetches, others wait for it.
+    async fn bring(&self, order: &Order<'_>, cache: &Cache) -> Result<Checked> {
+        let lease = cache.lease(&order.entry).await?;
+        let here = |known: Known, lease: Lease| Checked {
+            folder: cache.entry(&order.entry),
+            digest: known.digest,
+            fetched_bytes: 0,
+            verify: known.verify,
+            lease: Some(lease),
+        };
+        if let Some(known) = cached::look(&cache.entry(&order.entry), order.manifest).await {
+            return Ok(here(known, lease));
         }
-        if let Some(manifest) = manifest {
+        let _fetching = cache.lock_for_fetching(&order.entry).await?;
+        // Somebody else may have fetched it meanwhile.
+        if let Some(known) = cached::look(&cache.entry(&order.entry), order.manifest).await {
+            return Ok(here(known, lease));
+        }
+        let incoming = cache.incoming(&order.entry);
+        let fetched = self.fetch_into(order, cache, &incoming).await;
+        if let Err(error) = &fetched
+            && !matches!(error, RepositoryError::Unreachable { .. })
+        {
+            // Nothing can be made of it; after a lost connection it is gone on with.
+            remove(&incoming).await;
+        }
+        let (downloaded, digest) = fetched?;
+        Ok(Checked {
+            folder: cache.entry(&order.entry),
+            digest,
+            fetched_bytes: downloaded.fetched_bytes,
+            verify: downloaded.hashing,
+            lease: Some(lease),
+        })
+    }
+
+    async fn fetch_into(
+        &self,
+        order: &Order<'_>,
+        cache: &Cache,
+        incoming: &Path,
+    ) -> Result<(Downloaded, Digest)> {
+        let files = download::files_folder(incoming);
+        fs::create_dir_all(&files)
+            .await
+            .map_err(|error| disk::full_or_io(&files, 0, error))?;
+        let missing = download::missing_bytes(&order.files, incoming);
+        let free = cache.make_room(missing).await;
+        disk::check(cache.folder(), missing, free)?;
+        let downloaded = download(order.store, &self.fetching, self.patience, &order.files, incoming).await?;
+        let digest = Digest::of_files(&downloaded.files);
+        let (name, text) = match order.manifest {
+            Some(manifest) if manifest.digest != digest => {
+                let what = order.store.describe(&order.folder);
+                return Err(mismatch(what, &manifest.digest, &digest));
+            }
             // With it, the folder can be used again while the store is away.
-            let path = incoming.path().join(MANIFEST_FILE);
-            fs::write(&path, manifest.to_json())
-                .await
-                .map_err(RepositoryError::io(path))?;
+            Some(manifest) => (MANIFEST_FILE, manifest.to_json()),
+            None => (cached::FILE_LIST, cached::file_list(&downloaded.files)),
+        };
+        let path = files.join(name);
+        fs::write(&path, text)
+            .await
+            .map_err(|error| disk::full_or_io(&path, 0, error))?;
+        move_into_place(incoming, &files, &cache.entry(&order.entry)).await?;
+        tracing::debug!(what = order.what, bytes = downloaded.fetched_bytes, "fetched");
+        Ok((downloaded, digest))
+    }
+}
+
+/// Removes a folder in which work that nobody can call off any more may still make a file.
+async fn remove(folder: &Path) {
+    for _ in 0..10 {
+        let _ = fs::remove_dir_all(folder).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if !fs::try_exists(folder).await.unwrap_or_default() {
+            return;
         }
-        let folder = cache.join(digest.folder_name());
-        move_into_place(incoming, &folder).await?;
-        Ok((folder, digest, files.iter().map(|file| file.size_bytes).sum()))
     }
 }
 
@@ -177,53 +295,55 @@ fn mismatch(what: String, expected: &Digest, actual: &Digest) -> RepositoryError
     }
 }
 
-/// Renames the finished folder; what is there is either the same bytes or a damaged copy of them, and is replaced.
-async fn move_into_place(incoming: tempfile::TempDir, folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder).await {
+/// Renames the finished folder; what is there is a damaged copy of the same bytes, and is replaced. Whoever has its files open
+/// keeps them.
+async fn move_into_place(incoming: &Path, files: &Path, entry: &Path) -> Result<()> {
+    let damaged = incoming.join("damaged");
+    match fs::rename(entry, &damaged).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(RepositoryError::io(folder)(error));
+            return Err(RepositoryError::io(entry)(error));
         }
         _ => {}
     }
-    fs::rename(incoming.path(), folder)
+    fs::rename(files, entry)
         .await
-        .map_err(RepositoryError::io(folder))?;
-    // Renamed away: there is nothing left for the guard to remove.
-    let _ = incoming.keep();
+        .map_err(RepositoryError::io(entry))?;
+    // What is left of it takes no part in anything, and is removed with the next cleaning at the latest.
+    let _ = fs::remove_dir_all(incoming).await;
     Ok(())
 }
 
 /// A version that was fetched before and is whole: it needs no store.
-async fn cached(cache: &Path, model: &str, version: u64, expected: &Digest) -> Option<LocalVersion> {
-    let folder = cache.join(expected.folder_name());
-    let path = folder.join(MANIFEST_FILE);
-    let manifest = Manifest::parse(&fs::read(&path).await.ok()?, &path.display().to_string()).ok()?;
-    let is_it = manifest.model == model && manifest.version == version && manifest.digest == *expected;
-    if !is_it || !is_cached(cache, &manifest).await {
-        return None;
-    }
-    let config = fs::read_to_string(folder.join(CONFIG_FILE)).await.ok();
-    Some(LocalVersion {
-        folder,
-        digest: expected.clone(),
-        manifest: Some(manifest),
-        config,
-        fetched_bytes: 0,
-    })
-}
-
-async fn is_cached(cache: &Path, manifest: &Manifest) -> bool {
-    let folder = cache.join(manifest.digest.folder_name());
-    let paths: Vec<_> = manifest.files.iter().map(|file| file.path.clone()).collect();
-    digest_of_folder(&folder, &paths)
+async fn without_store(
+    cache: &Cache,
+    model: &str,
+    version: u64,
+    expected: &Digest,
+) -> Result<Option<LocalVersion>> {
+    let folder = cache.entry(&expected.folder_name());
+    if !fs::try_exists(folder.join(MANIFEST_FILE))
         .await
-        .is_ok_and(|digest| digest == manifest.digest)
-}
-
-async fn digest_of_folder(folder: &Path, paths: &[String]) -> Result<Digest> {
-    let mut files = Vec::new();
-    for path in paths {
-        files.push(ManifestFile::describe(folder, path).await?);
+        .unwrap_or_default()
+    {
+        return Ok(None);
     }
-    Ok(Digest::of_files(&files))
+    let lease = cache.lease(&expected.folder_name()).await?;
+    let Some(manifest) = cached::manifest(&folder).await else {
+        return Ok(None);
+    };
+    if manifest.model != model || manifest.version != version || manifest.digest != *expected {
+        return Ok(None);
+    }
+    let Some(known) = cached::look(&folder, Some(&manifest)).await else {
+        return Ok(None);
+    };
+    let config = fs::read_to_string(folder.join(CONFIG_FILE)).await.ok();
+    let checked = Checked {
+        folder,
+        digest: known.digest,
+        fetched_bytes: 0,
+        verify: known.verify,
+        lease: Some(lease),
+    };
+    Ok(Some(checked.with(Some(manifest), config)))
 }

@@ -11,7 +11,11 @@
 //! This crate knows files, digests and object stores; it does not know what a model means.
 
 mod bucket;
+mod cache;
+mod cached;
 mod digest;
+mod disk;
+mod download;
 mod error;
 mod fetch;
 mod location;
@@ -22,7 +26,9 @@ mod retry;
 mod store;
 
 pub use bucket::create_bucket;
+pub use cache::{Cache, Given, Lease};
 pub use digest::{Digest, Hasher, hash_file};
+pub use download::FetchSettings;
 pub use error::{RepositoryError, Result};
 pub use fetch::LocalVersion;
 pub use location::Location;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::digest::Digest;
+use crate::download::{FetchSettings, Fetching};
 use crate::error::{RepositoryError, Result};
 use crate::location::Location;
 use crate::manifest::{CONFIG_FILE, MANIFEST_FILE, Manifest, check_model_name};
@@ -19,6 +20,7 @@ pub struct Repository {
     pub(crate) location: Location,
     pub(crate) store: Store,
     pub(crate) patience: Duration,
+    pub(crate) fetching: Fetching,
 }
 
 impl Repository {
@@ -61,6 +63,7 @@ impl Repository {
             location,
             store,
             patience: Duration::ZERO,
+            fetching: Fetching::new(FetchSettings::default()),
         })
     }
 
@@ -68,6 +71,13 @@ impl Repository {
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Fetches files in another way than by default.
+    #[must_use]
+    pub fn with_fetch_settings(mut self, settings: FetchSettings) -> Self {
+        self.fetching = Fetching::new(settings);
         self
     }
 

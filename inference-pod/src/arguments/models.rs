@@ -31,7 +31,7 @@ pub struct ModelArguments {
     /// Model to load when the server starts, * for all; may be given several times. Only with --model-control-mode=explicit.
     #[arg(long, value_name = "MODEL")]
     pub load_model: Vec<String>,
-    /// Folder that keeps models fetched from S3. It is this server's own: what it does not serve is removed from it.
+    /// Folder that keeps models fetched from S3. Servers of one machine may share it; see --model-cache-size.
     #[arg(long, env = "AIOPS_MODEL_CACHE", value_name = "FOLDER", default_value_os_t = default_cache())]
     pub model_cache: PathBuf,
     /// End with an error when a model cannot be loaded at the start. With a serving plan the server stays and tries again.

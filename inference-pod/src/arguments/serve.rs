@@ -3,8 +3,8 @@
 use clap::{ArgAction, Args};
 
 use super::{
-    AccessArguments, CacheArguments, CommonArguments, ConnectionArguments, ListenArguments, ModelArguments,
-    RestArguments, TlsArguments,
+    AccessArguments, CacheArguments, CommonArguments, ConnectionArguments, ListenArguments, LoadingArguments,
+    ModelArguments, RestArguments, TlsArguments,
 };
 
 /// Flags of the server.
@@ -16,6 +16,9 @@ pub struct ServeArguments {
     /// Which answers are kept.
     #[command(flatten)]
     pub cache: CacheArguments,
+    /// How it is loaded.
+    #[command(flatten)]
+    pub loading: LoadingArguments,
     /// Where the server listens.
     #[command(flatten)]
     pub listen: ListenArguments,

@@ -1,20 +1,19 @@
 //! Models that are loaded and unloaded by call: the model repository extension.
 
 use std::path::{Component, Path};
+use std::sync::Arc;
 
-use aiops_model_repository::{Location, Repository, RepositoryError};
+use aiops_model_repository::{Cache, Given, Location, Repository, RepositoryError};
 use bytes::Bytes;
-use tempfile::TempDir;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::holdings::Holdings;
+use super::LoadError;
 use super::keeper::Keeper;
 use super::registry::State;
 use super::scan;
 use super::serving_plan::ModelTarget;
+use super::version::ModelVersion;
 use crate::error::{InferenceError, Result};
-
-/// Folders of the cache whose names begin so are removed when a server starts.
-const TEMPORARY_PREFIX: &str = ".incoming-";
 
 /// What a call gives in the place of what the repository holds.
 #[derive(Debug, Default)]
@@ -27,14 +26,11 @@ pub struct Override {
 
 impl Override {
     /// A repository of the given files; nothing where there are none. It is gone when the folder is dropped.
-    fn repository(&self, model: &str, cache: &Path) -> std::io::Result<Option<TempDir>> {
+    fn repository(&self, model: &str, cache: &Cache) -> std::io::Result<Option<Given>> {
         if self.files.is_empty() {
             return Ok(None);
         }
-        std::fs::create_dir_all(cache)?;
-        let folder = tempfile::Builder::new()
-            .prefix(TEMPORARY_PREFIX)
-            .tempdir_in(cache)?;
+        let folder = cache.given()?;
         for (path, content) in &self.files {
             let file = folder.path().join(model).join(path);
             std::fs::create_dir_all(file.parent().unwrap_or(folder.path()))?;
@@ -76,10 +72,10 @@ impl Keeper {
 
     /// Loads a model, or loads it anew: what served goes on until all versions of the new one can answer, and stays when one
     /// of them cannot.
-    pub async fn load_model(&self, name: &str, given: Override) -> Result<()> {
+    pub async fn load_model(self: &Arc<Self>, name: &str, given: Override) -> Result<()> {
         self.check_started()?;
         given.check(name)?;
-        let mut holdings = self.holdings.lock().await;
+        let turn = self.turns.wait(name).await;
         let cache = self.loader.cache.clone();
         let (model, written) = (name.to_owned(), tokio::task::spawn_blocking);
         let (given, folder) = written(move || {
@@ -118,49 +114,54 @@ impl Keeper {
             Err(error) => return Err(not_polled(error.to_string())),
         };
         let loaded = self
-            .load_target(&source, &target, given.as_deref(), &mut holdings, &[])
+            .load_target(&source, &target, given.as_deref(), &[], turn)
             .await;
-        self.retire(&mut holdings);
+        let holdings = self.holdings.lock().await;
         self.refresh_ensembles();
-        holdings.clean_cache().await;
+        drop(holdings);
+        self.clean_cache().await;
         loaded
     }
 
-    pub(super) async fn stage_all(
+    /// Loads all versions of a model side by side. Where one fails, what served is what is known again.
+    pub(super) async fn load_all(
         &self,
         source: &Repository,
         target: &ModelTarget,
         config: Option<&str>,
-        holdings: &mut Holdings,
-    ) -> Result<()> {
+    ) -> Result<Vec<ModelVersion>> {
+        let name = &target.name;
         for wanted in &target.versions {
-            let key = (target.name.clone(), wanted.version);
-            self.set_state(&key, String::new(), State::Loading, "");
-            match self.loader.load_from(source, &key.0, key.1, None, config).await {
-                Ok(version) => holdings.stage(key, version),
-                Err(error) => {
-                    let why = error.to_string();
-                    let error = if error.is_transient() {
-                        InferenceError::unavailable(why)
-                    } else {
-                        InferenceError::invalid(why)
-                    };
-                    return Err(self.not_loaded(target, wanted.version, error, holdings));
-                }
-            }
+            self.set_state(&(name.clone(), wanted.version), String::new(), State::Loading, "");
         }
-        Ok(())
+        let mut waiting = Vec::new();
+        for version in target.versions.iter().map(|wanted| wanted.version) {
+            waiting.push(async move {
+                let loaded = self.loader.load_from(source, name, version, None, config).await;
+                loaded.map_err(|error| (version, error))
+            });
+        }
+        let loads = stream::iter(waiting).buffer_unordered(self.loader.threads.count());
+        let loaded = loads.try_collect();
+        let loaded: Result<_, (u64, LoadError)> = loaded.await;
+        loaded.map_err(|(version, error)| {
+            let why = error.to_string();
+            let error = if error.is_transient() || error.is_for_memory() {
+                InferenceError::unavailable(why)
+            } else {
+                InferenceError::invalid(why)
+            };
+            self.not_loaded(target, version, error)
+        })
     }
 
-    /// Drops what was staged of a model that cannot be loaded; what served goes on.
+    /// Tells of a model that cannot be loaded; what served goes on.
     pub(super) fn not_loaded(
         &self,
         target: &ModelTarget,
         version: u64,
         error: InferenceError,
-        holdings: &mut Holdings,
     ) -> InferenceError {
-        holdings.unstage(&target.name);
         for wanted in &target.versions {
             let key = (target.name.clone(), wanted.version);
             match self.registry.find(&key.0, Some(key.1)) {
@@ -179,8 +180,9 @@ impl Keeper {
 
     /// Unloads a model, once its last request is answered; with its dependents, an ensemble and the models of its steps. One
     /// that is not loaded is left as it is.
-    pub async fn unload_model(&self, name: &str, with_dependents: bool) -> Result<()> {
+    pub async fn unload_model(self: &Arc<Self>, name: &str, with_dependents: bool) -> Result<()> {
         self.check_started()?;
+        let _turn = self.turns.wait(name).await;
         let mut holdings = self.holdings.lock().await;
         let leaving = if with_dependents {
             self.with_dependents(name)

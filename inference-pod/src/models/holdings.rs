@@ -1,10 +1,9 @@
-//! What the keeper holds: versions that answer, wait or leave, and their files in the cache.
+//! What the keeper holds: versions that answer or wait. Each keeps its own files in the cache.
 //!
 //! It outlives the plan that is carried out: what a plan that was replaced halfway had done is known to the next.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::serving_plan::{Target, VersionTarget};
@@ -13,32 +12,18 @@ use super::version::ModelVersion;
 /// Name and number of a version.
 pub(super) type Key = (String, u64);
 
-/// Folders of the cache whose names begin so hold a version.
-const VERSION_PREFIX: &str = "sha256-";
-
 /// Changed by one at a time.
 #[derive(Default)]
 pub(super) struct Holdings {
-    /// Folder of fetched versions; nothing where versions are read in place.
-    cache: Option<PathBuf>,
     /// Names of cache folders that the target needs, loaded or not.
     wanted: HashSet<OsString>,
     /// Versions that are loaded but whose model cannot be switched over yet.
     staged: HashMap<Key, Arc<ModelVersion>>,
     /// Versions that were switched to and not retired yet.
     served: Vec<Arc<ModelVersion>>,
-    /// Folders of versions that finish what they accepted.
-    leaving: Vec<PathBuf>,
 }
 
 impl Holdings {
-    pub(super) fn new(cache: Option<PathBuf>) -> Self {
-        Self {
-            cache,
-            ..Self::default()
-        }
-    }
-
     /// From now on this target counts; what waits for another is dropped.
     pub(super) fn want(&mut self, target: &Target) {
         self.staged
@@ -104,43 +89,12 @@ impl Holdings {
     /// Versions that served before and are not among those that do now, to be unloaded.
     pub(super) fn take_retired(&mut self, now: &[Arc<ModelVersion>]) -> Vec<Arc<ModelVersion>> {
         let serves = |old: &Arc<ModelVersion>| now.iter().any(|serving| Arc::ptr_eq(serving, old));
-        let retired: Vec<_> = self.served.extract_if(.., |old| !serves(old)).collect();
-        self.leaving.extend(retired.iter().map(|old| old.folder.clone()));
-        retired
+        self.served.extract_if(.., |old| !serves(old)).collect()
     }
 
-    /// A version that was retired is gone.
-    pub(super) fn left(&mut self, folder: &PathBuf) {
-        if let Some(position) = self.leaving.iter().position(|leaving| leaving == folder) {
-            self.leaving.swap_remove(position);
-        }
-    }
-
-    /// Removes every version from the cache that nobody needs: retired, never loadable, or an earlier process's.
-    pub(super) async fn clean_cache(&self) {
-        let Some(cache) = &self.cache else { return };
-        let loaded = self.staged.values().chain(&self.served);
-        let folders = loaded.map(|version| &version.folder).chain(&self.leaving);
-        let needed: HashSet<_> = folders
-            .filter_map(|folder| folder.file_name())
-            .chain(self.wanted.iter().map(OsString::as_os_str))
-            .collect();
-        let Ok(mut entries) = tokio::fs::read_dir(cache).await else {
-            return;
-        };
-        while let Ok(Some(entry)) = entries.next_entry().await {
-            let name = entry.file_name();
-            if !name.to_string_lossy().starts_with(VERSION_PREFIX) || needed.contains(name.as_os_str()) {
-                continue;
-            }
-            match tokio::fs::remove_dir_all(entry.path()).await {
-                Ok(()) => {
-                    tracing::info!(folder = %entry.path().display(), "files that nobody needs are removed from the cache");
-                }
-                Err(error) => {
-                    tracing::warn!(folder = %entry.path().display(), %error, "files that nobody needs stay in the cache");
-                }
-            }
-        }
+    /// Names of cache folders to keep although nothing that is loaded needs them: what could not be loaded yet is not fetched
+    /// again for every attempt.
+    pub(super) fn wanted(&self) -> HashSet<OsString> {
+        self.wanted.clone()
     }
 }

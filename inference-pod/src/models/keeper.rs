@@ -7,20 +7,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::ensemble::is_staged_ensemble;
 use super::holdings::{Holdings, Key};
 use super::loader::Loader;
 use super::registry::{Registry, ServedModel, State, VersionStatus};
 use super::scan::scan;
 use super::serving_plan::{ModelTarget, Target, VersionTarget, plan_sha256};
-use super::unload::unload;
+use super::turns::Turns;
 use crate::error::InferenceError;
 use crate::lifecycle::Lifecycle;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// What does not fit the memory is tried again when a model is unloaded, and now and then, as requests take memory, too.
+const MEMORY_PAUSE: Duration = Duration::from_secs(60);
 const PLAN_PERIOD: Duration = Duration::from_secs(1);
 
 /// How far a plan is carried out.
@@ -52,15 +54,21 @@ pub struct Failure {
     pub message: String,
     /// Whether it may go away by itself.
     pub transient: bool,
+    /// Whether it is for memory alone.
+    pub(super) for_memory: bool,
 }
 
 /// The keeper. One at a time follows a plan or a repository.
 pub struct Keeper {
     pub(super) loader: Loader,
     pub(super) registry: Arc<Registry>,
-    lifecycle: Arc<Lifecycle>,
+    pub(super) lifecycle: Arc<Lifecycle>,
     status: Mutex<PlanStatus>,
-    pub(super) holdings: Arc<tokio::sync::Mutex<Holdings>>,
+    pub(super) holdings: tokio::sync::Mutex<Holdings>,
+    /// Of calls that load and unload.
+    pub(super) turns: Turns,
+    /// A version was unloaded.
+    pub(super) memory_is_back: Notify,
     /// Whether what the server starts with was loaded, or could not be.
     started: AtomicBool,
 }
@@ -73,13 +81,14 @@ impl Keeper {
             state: PlanState::Loading,
             message: "nothing is loaded yet".to_owned(),
         };
-        let holdings = Holdings::new(loader.cache_folder());
         Self {
             loader,
             registry,
             lifecycle,
             status: Mutex::new(status),
-            holdings: Arc::new(tokio::sync::Mutex::new(holdings)),
+            holdings: tokio::sync::Mutex::default(),
+            turns: Turns::default(),
+            memory_is_back: Notify::new(),
             started: AtomicBool::new(false),
         }
     }
@@ -138,13 +147,13 @@ impl Keeper {
 
     /// Serves what the repository holds, all of it or the models that are chosen, as each model's version policy says. Fails
     /// only for what will not pass.
-    pub async fn serve_repository(&self, chosen: Option<&[String]>) -> Result<(), Failure> {
+    pub async fn serve_repository(self: &Arc<Self>, chosen: Option<&[String]>) -> Result<(), Failure> {
         let served = self.try_to_serve(chosen).await;
         self.started.store(true, Ordering::SeqCst);
         served
     }
 
-    async fn try_to_serve(&self, chosen: Option<&[String]>) -> Result<(), Failure> {
+    async fn try_to_serve(self: &Arc<Self>, chosen: Option<&[String]>) -> Result<(), Failure> {
         let mut pause = FIRST_PAUSE;
         loop {
             self.set_status("", PlanState::Loading, "");
@@ -155,6 +164,7 @@ impl Keeper {
                 },
                 Err(error) => Failure {
                     transient: error.is_transient(),
+                    for_memory: false,
                     message: error.to_string(),
                 },
             };
@@ -195,109 +205,25 @@ impl Keeper {
     }
 
     /// Applies a plan, again and again with growing pauses, until it is carried out.
-    async fn reach(&self, target: Target) {
+    async fn reach(self: Arc<Self>, target: Target) {
         let mut pause = FIRST_PAUSE;
         loop {
             let Err(failure) = self.apply(&target).await else {
                 return;
             };
             self.set_status(&target.plan_sha256, PlanState::Failed, &failure.message);
+            let next = if failure.for_memory { MEMORY_PAUSE } else { pause };
             tracing::error!(
                 error = failure.message,
-                retry_in_seconds = pause.as_secs(),
+                retry_in_seconds = next.as_secs(),
                 "the serving plan cannot be carried out; what served before stays"
             );
+            if failure.for_memory {
+                let _ = tokio::time::timeout(next, self.memory_is_back.notified()).await;
+                continue;
+            }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    /// One attempt. Models that can be switched over are, also when others cannot.
-    async fn apply(&self, target: &Target) -> Result<(), Failure> {
-        let mut holdings = self.holdings.lock().await;
-        holdings.want(target);
-        let mut errors = Vec::new();
-        let mut transient = true;
-        let mut ensembles = Vec::new();
-        for model in &target.models {
-            for wanted in &model.versions {
-                if let Err(error) = self.stage(model, wanted, &mut holdings).await {
-                    let number = wanted.version;
-                    errors.push(format!(
-                        "version {number} of model {} cannot be loaded: {error}",
-                        model.name
-                    ));
-                    transient &= error.is_transient();
-                }
-            }
-            if is_staged_ensemble(model, &holdings) {
-                ensembles.push(model);
-            } else {
-                self.switch(model, &mut holdings);
-            }
-        }
-        let may_pass = !errors.is_empty() && transient;
-        for (model, why) in self.switch_ensembles(ensembles, &mut holdings) {
-            // It may wait for a model that could not be loaded yet.
-            transient = may_pass;
-            errors.push(format!("model {model} cannot be served: {why}"));
-        }
-        if !errors.is_empty() {
-            self.retire(&mut holdings);
-            self.refresh_ensembles();
-            holdings.clean_cache().await;
-            return Err(Failure {
-                message: errors.join("; "),
-                transient,
-            });
-        }
-        self.registry
-            .retain_models(|name| target.models.iter().any(|model| model.name == name));
-        self.registry.retain_states(|status| {
-            status.state == State::Unloading || target.wants(&status.model, status.version)
-        });
-        self.retire(&mut holdings);
-        self.set_status(&target.plan_sha256, PlanState::Applied, "");
-        self.lifecycle.declared_models_serve();
-        tracing::info!(
-            plan_sha256 = target.plan_sha256,
-            models = target.models.len(),
-            "all wanted models serve"
-        );
-        holdings.clean_cache().await;
-        Ok(())
-    }
-
-    /// Loads a version unless it serves or is staged already.
-    async fn stage(
-        &self,
-        model: &ModelTarget,
-        wanted: &VersionTarget,
-        holdings: &mut Holdings,
-    ) -> Result<(), super::LoadError> {
-        let key = (model.name.clone(), wanted.version);
-        if holdings.stage_known(&key, wanted) {
-            return Ok(());
-        }
-        let promised = wanted
-            .digest
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        self.set_state(&key, promised.clone(), State::Loading, "");
-        match self
-            .loader
-            .load(&model.name, wanted.version, wanted.digest.as_ref())
-            .await
-        {
-            Ok(loaded) => {
-                holdings.stage(key, loaded);
-                Ok(())
-            }
-            Err(error) => {
-                self.set_state(&key, promised, State::Unavailable, &error.to_string());
-                Err(error)
-            }
         }
     }
 
@@ -330,7 +256,7 @@ impl Keeper {
     }
 
     /// Unloads what served before and does so no more, once its last request is answered.
-    pub(super) fn retire(&self, holdings: &mut Holdings) {
+    pub(super) fn retire(self: &Arc<Self>, holdings: &mut Holdings) {
         let now = self.registry.all();
         for old in holdings.take_retired(&now) {
             let replaced = now
@@ -344,12 +270,19 @@ impl Keeper {
                     "it finishes what it accepted",
                 );
             }
-            let (registry, holdings) = (Arc::clone(&self.registry), Arc::clone(&self.holdings));
-            tokio::spawn(unload(old, registry, holdings));
+            tokio::spawn(Arc::clone(self).unload(old));
         }
     }
 
-    fn set_status(&self, plan_sha256: &str, state: PlanState, message: &str) {
+    /// Removes files of versions that nobody needs: retired, never loadable, or an earlier process's.
+    pub(super) async fn clean_cache(&self) {
+        if let Some(cache) = self.loader.fetched() {
+            let wanted = self.holdings.lock().await.wanted();
+            cache.clean(wanted).await;
+        }
+    }
+
+    pub(super) fn set_status(&self, plan_sha256: &str, state: PlanState, message: &str) {
         let status = PlanStatus {
             plan_sha256: plan_sha256.to_owned(),
             state,

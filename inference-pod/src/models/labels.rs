@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 
 use aiops_model_repository::{LocalVersion, Repository};
 
-use super::loader::LoadError;
+use super::load_error::LoadError;
 use crate::configuration::{ModelConfig, TensorConfig};
 
 /// The output whose columns a manifest's `classLabels` name.

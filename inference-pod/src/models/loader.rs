@@ -1,81 +1,38 @@
 //! Loading a version: fetch, read the configuration, open the graph, run it once, start its workers.
 //!
-//! All of it happens beside what serves; the blocking parts on threads made for that.
+//! All of it happens beside what serves; the heavy parts on threads made for that, which give way to those that serve.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aiops_model_repository::{Digest, LocalVersion, Location, Repository, RepositoryError};
+use aiops_model_repository::{Cache, Digest, LocalVersion, Location, Repository, RepositoryError};
+use futures::FutureExt as _;
 
-use super::labels;
+use super::admission::Admission;
+use super::load_error::LoadError;
+use super::load_threads::LoadThreads;
+use super::phases::LoadPhases;
 use super::registry::Registry;
 use super::response_cache::{ResponseCache, VersionCache};
 use super::sessions::{self, OpenError};
 use super::version::{Answering, Graph, ModelVersion, Parts, Sessions};
-use super::warm_up;
-use crate::configuration::{self, ConfigError, InstanceGroup, ModelConfig};
+use super::{labels, warm_up};
+use crate::configuration::{self, InstanceGroup, ModelConfig};
+use crate::heap;
 use crate::metrics::Metrics;
-use crate::runtime::{GraphSession, Runtime, SessionError};
+use crate::runtime::{GraphSession, Runtime};
 use crate::scheduler::{Limits, Scheduler};
 use crate::statistics::Statistics;
 
-/// Why a version could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// It could not be fetched.
-    #[error(transparent)]
-    Repository(#[from] RepositoryError),
-    /// Its configuration is wrong.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// Its graph is missing.
-    #[error("{0}")]
-    MissingGraph(String),
-    /// Its graph cannot be served.
-    #[error("file {file}: {error}")]
-    Graph {
-        /// Name of the file.
-        file: String,
-        /// Why.
-        error: SessionError,
-    },
-    /// Its instances cannot run where its configuration wants them to.
-    #[error("{0}")]
-    Placement(String),
-    /// The names of its classes cannot be read.
-    #[error("{0}")]
-    Labels(String),
-    /// The graph fails on a row of zeros although it takes any, or on a sample of its configuration.
-    #[error("the warm-up failed: {0}")]
-    WarmUp(String),
-    /// The system refused a thread.
-    #[error("a worker thread cannot be started: {0}")]
-    Thread(#[from] std::io::Error),
-}
-
-impl LoadError {
-    /// Whether it may go away by itself.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Repository(error) => error.is_transient(),
-            Self::Thread(_) => true,
-            Self::Config(_)
-            | Self::MissingGraph(_)
-            | Self::Placement(_)
-            | Self::Labels(_)
-            | Self::Graph { .. }
-            | Self::WarmUp(_) => false,
-        }
-    }
-}
+/// Pause before a load is tried again, times the attempts so far.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Loads versions of one repository into one runtime.
 pub struct Loader {
     /// Where models come from.
     pub repository: Repository,
     /// Where fetched files are kept.
-    pub cache: PathBuf,
+    pub cache: Cache,
     /// What runs them.
     pub runtime: Runtime,
     /// Where they are counted.
@@ -84,6 +41,12 @@ pub struct Loader {
     pub registry: Arc<Registry>,
     /// Where answers are kept; nothing where the server keeps none.
     pub response_cache: Option<Arc<ResponseCache>>,
+    /// Where they are loaded.
+    pub threads: LoadThreads,
+    /// Whether they fit.
+    pub admission: Admission,
+    /// How often a failed load is tried again.
+    pub retries: u32,
 }
 
 struct Opened {
@@ -94,24 +57,10 @@ struct Opened {
 }
 
 impl Loader {
-    /// Removes what an earlier process in this pod did not finish fetching.
-    pub fn clean_cache(&self) {
-        let Ok(entries) = std::fs::read_dir(&self.cache) else {
-            return;
-        };
-        for entry in entries.filter_map(Result::ok) {
-            if entry.file_name().to_string_lossy().starts_with(".incoming-")
-                && let Err(error) = std::fs::remove_dir_all(entry.path())
-            {
-                tracing::warn!(folder = %entry.path().display(), %error, "an unfinished download cannot be removed");
-            }
-        }
-    }
-
     /// Where fetched versions are kept; nothing for a repository that is read in place.
-    pub(super) fn cache_folder(&self) -> Option<PathBuf> {
+    pub(super) fn fetched(&self) -> Option<&Cache> {
         match self.repository.location() {
-            Location::S3 { .. } => Some(self.cache.clone()),
+            Location::S3 { .. } => Some(&self.cache),
             Location::Folder(_) => None,
         }
     }
@@ -127,7 +76,8 @@ impl Loader {
             .await
     }
 
-    /// The same from another repository, or with another configuration than the repository's.
+    /// The same from another repository, or with another configuration than the repository's. Waits for its turn, and is tried
+    /// again as often as was asked for.
     pub(super) async fn load_from(
         &self,
         repository: &Repository,
@@ -136,8 +86,38 @@ impl Loader {
         expected: Option<&Digest>,
         config: Option<&str>,
     ) -> Result<ModelVersion, LoadError> {
+        let _place = self.threads.place().await;
+        let mut failures = 0;
+        loop {
+            let attempt = self.attempt(repository, name, version, expected, config);
+            // Boxed: many of these wait side by side, and few run.
+            let error = match attempt.boxed().await {
+                // Memory comes back when a model is unloaded; whoever wants this one waits for that.
+                Err(error) if failures < self.retries && !error.is_for_memory() => error,
+                outcome => return outcome,
+            };
+            failures += 1;
+            tracing::warn!(
+                model = name,
+                version,
+                failures,
+                error = %error,
+                "the version cannot be loaded, trying again (--model-load-retry-count)"
+            );
+            tokio::time::sleep(RETRY_PAUSE * failures).await;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        repository: &Repository,
+        name: &str,
+        version: u64,
+        expected: Option<&Digest>,
+        config: Option<&str>,
+    ) -> Result<ModelVersion, LoadError> {
         let start = Instant::now();
-        let mut local = repository.fetch(name, version, expected, &self.cache).await?;
+        let mut local = self.fetch(repository, name, version, expected).await?;
         if let Some(text) = config {
             local.config = Some(text.to_owned());
         }
@@ -146,9 +126,17 @@ impl Loader {
         for warning in config.iter().flat_map(|config| &config.warnings) {
             tracing::warn!(model = name, version, "{warning}");
         }
+        let mut phases = LoadPhases {
+            fetched_bytes: local.fetched_bytes,
+            fetch,
+            verify: local.verify,
+            ..LoadPhases::default()
+        };
         let config = match config {
             Some(config) if config.ensemble.is_some() => {
-                return self.load_ensemble(repository, name, version, local, config).await;
+                return self
+                    .load_ensemble(repository, name, version, local, config, phases)
+                    .await;
             }
             config => config,
         };
@@ -160,11 +148,12 @@ impl Loader {
             warm_up,
         } = opened;
         let labels = labels::read(repository, name, &local, &config).await?;
+        (phases.open, phases.warm_up) = (open, warm_up);
         let LocalVersion {
             folder,
             digest,
             manifest,
-            fetched_bytes,
+            lease,
             ..
         } = local;
         let statistics = Arc::new(Statistics::new(self.metrics.of_model(name, version)));
@@ -182,6 +171,7 @@ impl Loader {
             &self.metrics,
             &statistics,
         );
+        // Not on the threads of loads: whatever they start gives way as they do.
         let scheduler = Scheduler::start(
             &format!("{name}/{version}"),
             sessions,
@@ -196,10 +186,11 @@ impl Loader {
             model = name,
             version,
             digest = %digest,
-            fetched_bytes,
-            fetch_seconds = fetch.as_secs_f64(),
-            open_seconds = open.as_secs_f64(),
-            warm_up_seconds = warm_up.as_secs_f64(),
+            fetched_bytes = phases.fetched_bytes,
+            fetch_seconds = phases.fetch.as_secs_f64(),
+            verify_seconds = phases.verify.as_secs_f64(),
+            open_seconds = phases.open.as_secs_f64(),
+            warm_up_seconds = phases.warm_up.as_secs_f64(),
             seconds = start.elapsed().as_secs_f64(),
             "model version is loaded"
         );
@@ -213,9 +204,34 @@ impl Loader {
             labels,
             folder,
             statistics,
+            phases,
+            lease,
             graph,
             answering: Answering::Sessions(Sessions { scheduler, cache }),
         }))
+    }
+
+    async fn fetch(
+        &self,
+        repository: &Repository,
+        name: &str,
+        version: u64,
+        expected: Option<&Digest>,
+    ) -> Result<LocalVersion, RepositoryError> {
+        let (repository, cache) = (repository.clone(), self.cache.clone());
+        let (name, expected) = (name.to_owned(), expected.cloned());
+        let fetching = async move { repository.fetch(&name, version, expected.as_ref(), &cache).await };
+        self.threads
+            .spawn(fetching)
+            .await
+            .unwrap_or_else(|panic| Err(self.failed_thread(panic)))
+    }
+
+    fn failed_thread(&self, panic: tokio::task::JoinError) -> RepositoryError {
+        RepositoryError::Io {
+            path: self.cache.folder().to_owned(),
+            source: std::io::Error::other(panic),
+        }
     }
 
     async fn open(
@@ -224,8 +240,26 @@ impl Loader {
         local: &LocalVersion,
         config: Option<ModelConfig>,
     ) -> Result<Opened, LoadError> {
+        let instances = config.as_ref().map_or(1, ModelConfig::instances);
+        let promise = self.admission.admit(&local.folder, instances).await;
+        let promise = promise.map_err(LoadError::Memory)?;
         let (runtime, folder, name) = (self.runtime.clone(), local.folder.clone(), name.to_owned());
-        let opening = tokio::task::spawn_blocking(move || open(&runtime, &folder, &name, config));
+        let starts_threads = config
+            .as_ref()
+            .is_some_and(|config| config.session.has_own_threads());
+        let opening = move || {
+            let opened = open(&runtime, &folder, &name, config);
+            // What was read and rearranged on the way is free by now, but not yet the system's.
+            heap::give_back();
+            drop(promise);
+            opened
+        };
+        let opening = if starts_threads {
+            // Threads that a session starts for its runs would give way as the one does that starts them.
+            tokio::task::spawn_blocking(opening)
+        } else {
+            self.threads.spawn_blocking(opening)
+        };
         opening
             .await
             .unwrap_or_else(|panic| Err(LoadError::WarmUp(panic.to_string())))

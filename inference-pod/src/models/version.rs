@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use aiops_model_repository::{Digest, Manifest};
+use aiops_model_repository::{Digest, Lease, Manifest};
 
 use super::ensemble::{Call, Ensemble};
+use super::phases::LoadPhases;
 use super::response_cache::VersionCache;
 use super::validate::{Accepted, accept, client_shape};
 use crate::configuration::{GraphTensor, ModelConfig};
@@ -39,6 +40,10 @@ pub struct ModelVersion {
     pub folder: PathBuf,
     /// What it did so far.
     pub statistics: Arc<Statistics>,
+    /// What loading it took.
+    pub phases: LoadPhases,
+    /// Keeps its files in the cache.
+    _lease: Option<Lease>,
     graph: Graph,
     answering: Answering,
 }
@@ -82,6 +87,8 @@ pub(super) struct Parts {
     pub(super) labels: BTreeMap<String, Vec<String>>,
     pub(super) folder: PathBuf,
     pub(super) statistics: Arc<Statistics>,
+    pub(super) phases: LoadPhases,
+    pub(super) lease: Option<Lease>,
     pub(super) graph: Graph,
     pub(super) answering: Answering,
 }
@@ -97,6 +104,8 @@ impl ModelVersion {
             labels,
             folder,
             statistics,
+            phases,
+            lease,
             graph,
             answering,
         } = parts;
@@ -109,6 +118,8 @@ impl ModelVersion {
             labels,
             folder,
             statistics,
+            phases,
+            _lease: lease,
             graph,
             answering,
         }

@@ -237,9 +237,11 @@ fn repository_failure(error: RepositoryError) -> Failure {
         | Error::InvalidManifest { .. }
         | Error::InvalidName { .. } => (Reason::RepositoryUnusable, ""),
         // A disk of this pod may be full, and a file damaged; the next pod has others.
-        Error::Unreachable { .. } | Error::Io { .. } | Error::DigestMismatch { .. } => {
-            (Reason::RepositoryUnreachable, "")
-        }
+        Error::Unreachable { .. }
+        | Error::Io { .. }
+        | Error::DiskFull { .. }
+        | Error::Replaced { .. }
+        | Error::DigestMismatch { .. } => (Reason::RepositoryUnreachable, ""),
     };
     Failure::new(reason, format!("{error}{what_to_do}"))
 }

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use aiops_model_repository::Repository;
+use aiops_model_repository::{Cache, Repository};
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::arguments::{ModelControlMode, ServeArguments};
+use crate::arguments::{LoadingArguments, ModelControlMode, ServeArguments};
 use crate::lifecycle::Lifecycle;
 use crate::memory::Budget;
 use crate::metrics::Metrics;
-use crate::models::{Keeper, Loader, Registry, ResponseCache};
+use crate::models::{Admission, AdmissionSettings, Keeper, LoadThreads, Loader, Registry, ResponseCache};
 use crate::protocol::access::Access;
 use crate::protocol::operations::Operations;
 use crate::protocol::{Accepted, Intake, ModelControl, Service, SharedMemory, TraceSettings};
@@ -49,16 +49,6 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
         metrics.watch(cache.collector());
     }
     let metrics = Arc::new(metrics);
-    let loader = Loader {
-        repository,
-        cache: arguments.models.model_cache.clone(),
-        runtime,
-        metrics: Arc::clone(&metrics),
-        registry: Arc::clone(&registry),
-        response_cache,
-    };
-    loader.clean_cache();
-    let keeper = Arc::new(Keeper::new(loader, Arc::clone(&registry), Arc::clone(&lifecycle)));
     let access = Access::new(
         &arguments.access.http_restricted_api,
         &arguments.access.grpc_restricted_protocol,
@@ -67,6 +57,19 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
     )?;
     let budget = Budget::new(arguments.limits.max_request_memory);
     tracing::info!(bytes = budget.limit(), "memory for requests");
+    let loader = Loader {
+        repository,
+        cache: Cache::new(&arguments.models.model_cache).with_capacity(arguments.loading.model_cache_size),
+        runtime,
+        metrics: Arc::clone(&metrics),
+        registry: Arc::clone(&registry),
+        response_cache,
+        threads: load_threads(&arguments.loading)?,
+        admission: admission(&arguments.loading, &budget),
+        retries: arguments.loading.model_load_retry_count,
+    };
+    loader.cache.clean_leftovers();
+    let keeper = Arc::new(Keeper::new(loader, Arc::clone(&registry), Arc::clone(&lifecycle)));
     let service = Arc::new(Service {
         access: Arc::new(access),
         trace: TraceSettings::default(),
@@ -93,6 +96,19 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
         keeper,
         operations,
     })
+}
+
+fn load_threads(asked_for: &LoadingArguments) -> anyhow::Result<LoadThreads> {
+    LoadThreads::start(asked_for.model_load_thread_count.map(usize::from))
+        .context("--model-load-thread-count: the threads that load models cannot be started")
+}
+
+fn admission(asked_for: &LoadingArguments, budget: &Arc<Budget>) -> Admission {
+    let settings = AdmissionSettings {
+        check: asked_for.model_load_memory_check,
+        max_model_memory: asked_for.max_model_memory,
+    };
+    Admission::new(settings, Arc::clone(budget))
 }
 
 fn control(

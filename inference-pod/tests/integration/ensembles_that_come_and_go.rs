@@ -1,5 +1,7 @@
 //! Ensembles among the models that come and go: what is refused, what is loaded with them, what they tell when a model is gone.
 
+use std::time::Duration;
+
 use aiops_inference_pod::protocol::grpc_v2::proto::ModelReadyRequest;
 use serde_json::{Value, json};
 
@@ -204,6 +206,55 @@ async fn an_ensemble_is_loaded_with_its_models_and_tells_when_one_of_them_went_a
     let given = json!({"parameters": {"config": config.to_string()}});
     assert_eq!(call(&server, "chain/load", &given).await, (200, String::new()));
     assert!(is_ready(&server, "chain").await);
+}
+
+#[tokio::test]
+async fn ensembles_that_are_loaded_at_the_same_time_load_what_they_share_once() {
+    let repository = Repository::of(&["dense_1", "fixed"]);
+    chain(&repository);
+    add(&repository, "other", &ensemble(8, &step("dense_1", "IN", "OUT")));
+    let server = Server::start(&repository.uri(), &[EXPLICIT]).await;
+    let nothing = json!({});
+    let (chain, other) = tokio::join!(
+        call(&server, "chain/load", &nothing),
+        call(&server, "other/load", &nothing)
+    );
+    assert_eq!((chain.0, other.0), (200, 200), "{} {}", chain.1, other.1);
+    assert!(is_ready(&server, "chain").await && is_ready(&server, "other").await);
+    let log = server.log();
+    let loads = |model: &str| {
+        let lines = log
+            .lines()
+            .filter(|line| line.contains("model version is loaded"));
+        lines.filter(|line| line.contains(model)).count()
+    };
+    assert_eq!((loads("dense_1"), loads("fixed")), (1, 1), "{log}");
+}
+
+#[tokio::test]
+async fn ensembles_of_each_other_that_are_loaded_at_the_same_time_do_not_wait_for_each_other() {
+    let repository = Repository::new();
+    let of = |model: &str| {
+        let named = step(model, "IN", "OUT").replace("\"x\"", "\"IN\"");
+        ensemble(0, &named.replace("\"y\"", "\"OUT\""))
+    };
+    add(&repository, "left", &of("right"));
+    add(&repository, "right", &of("left"));
+    let server = Server::start(&repository.uri(), &[EXPLICIT]).await;
+    for _ in 0..10 {
+        let nothing = json!({});
+        let both = futures::future::join(
+            call(&server, "left/load", &nothing),
+            call(&server, "right/load", &nothing),
+        );
+        let (left, right) = tokio::time::timeout(Duration::from_secs(30), both).await.unwrap();
+        for (status, text) in [left, right] {
+            assert!(
+                status == 400 && text.contains("circular dependency"),
+                "{status} {text}"
+            );
+        }
+    }
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ async fn four_instances_answer_alike_and_share_their_weights() {
         assert_eq!(answer["outputs"][0]["data"], json!(doubled));
     }
     // The weights as they are in the file, and as the kernels want them; not four times that.
-    let memory = server.memory();
+    let memory = server.memory("RssAnon");
     assert!(
         memory < 3 * WEIGHT_BYTES,
         "{memory} bytes for weights of {WEIGHT_BYTES} bytes"

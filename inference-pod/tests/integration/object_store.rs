@@ -10,11 +10,11 @@ use serde_json::json;
 use crate::support::{Server, converted, eventually, publish};
 
 #[path = "../../../model-repository/tests/minio/mod.rs"]
-mod minio;
+pub mod minio;
 
 use minio::Minio;
 
-fn environment(minio: &Minio) -> Vec<(&'static str, String)> {
+pub fn environment(minio: &Minio) -> Vec<(&'static str, String)> {
     let settings = minio.settings();
     vec![
         ("AWS_ACCESS_KEY_ID", settings.access_key_id),
@@ -123,6 +123,7 @@ fn cached(cache: &Path) -> BTreeSet<String> {
     std::fs::read_dir(cache)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != ".locks")
         .collect()
 }
 

@@ -156,14 +156,12 @@ impl Server {
             .count()
     }
 
-    /// Bytes of memory of its own that the process takes: without what it maps from files.
-    pub fn memory(&self) -> u64 {
+    /// Bytes of memory of the process, by a field of /proc/<pid>/status.
+    pub fn memory(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("RssAnon:"))
-            .unwrap();
-        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        let kibibytes = line.trim_start_matches(':').trim().trim_end_matches(" kB");
+        kibibytes.parse::<u64>().unwrap() * 1024
     }
 
     pub fn log(&self) -> String {

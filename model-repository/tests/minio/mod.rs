@@ -11,6 +11,8 @@ use aiops_model_repository::{Repository, S3Settings};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Config, Credentials, Region};
 
+pub mod proxy;
+
 const USER: &str = "aiops-test";
 const PASSWORD: &str = "aiops-test-password";
 
@@ -107,6 +109,14 @@ impl Minio {
         match self.ca_bundle() {
             Some(_) => format!("https://localhost:{}", self.port),
             None => format!("http://127.0.0.1:{}", self.port),
+        }
+    }
+
+    /// The settings of a client that goes through a proxy.
+    pub fn settings_through(&self, proxy: &proxy::Proxy) -> S3Settings {
+        S3Settings {
+            endpoint: Some(proxy.endpoint()),
+            ..self.settings()
         }
     }
 

@@ -2,10 +2,12 @@
 //! where a call asks for it, and told from their states when a model of their steps went away.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use aiops_model_repository::{Repository, RepositoryError};
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
+use tokio::sync::OwnedMutexGuard;
 
 use super::check::{check, circular};
 use crate::configuration::EnsembleStep;
@@ -22,19 +24,22 @@ fn steps_of(model: &ModelVersion) -> impl Iterator<Item = &EnsembleStep> {
     model.config.ensemble.iter().flat_map(|ensemble| &ensemble.steps)
 }
 
-/// The models of the steps of a model's staged versions.
-fn staged_steps(target: &ModelTarget, holdings: &Holdings) -> BTreeMap<String, Vec<Option<u64>>> {
-    let mut steps: BTreeMap<String, Vec<_>> = BTreeMap::new();
-    for wanted in &target.versions {
-        for step in holdings
-            .staged(&(target.name.clone(), wanted.version))
-            .into_iter()
-            .flat_map(|staged| steps_of(staged))
-        {
-            steps.entry(step.model.clone()).or_default().push(step.version);
-        }
+/// Versions that steps ask for, by model.
+type Steps = BTreeMap<String, Vec<Option<u64>>>;
+
+fn steps_by_model<'a>(models: impl IntoIterator<Item = &'a ModelVersion>) -> Steps {
+    let mut steps = Steps::new();
+    for step in models.into_iter().flat_map(steps_of) {
+        steps.entry(step.model.clone()).or_default().push(step.version);
     }
     steps
+}
+
+/// The models of the steps of a model's staged versions.
+fn staged_steps(target: &ModelTarget, holdings: &Holdings) -> Steps {
+    let wanted = target.versions.iter();
+    let staged = wanted.filter_map(|wanted| holdings.staged(&(target.name.clone(), wanted.version)));
+    steps_by_model(staged.map(Arc::as_ref))
 }
 
 /// Whether a staged version of a model is an ensemble.
@@ -55,8 +60,7 @@ impl Keeper {
                 .iter()
                 .map(|target| staged_steps(target, holdings))
                 .collect();
-            let needs_none =
-                |steps: &BTreeMap<String, _>| waiting.iter().all(|other| !steps.contains_key(&other.name));
+            let needs_none = |steps: &Steps| waiting.iter().all(|other| !steps.contains_key(&other.name));
             let Some(next) = steps.iter().position(needs_none) else {
                 for target in waiting {
                     let why = self.in_a_circle(target, holdings);
@@ -136,62 +140,89 @@ impl Keeper {
     }
 
     /// Loads all versions of a model that a call asks for and, of an ensemble, the models of its steps that are not there,
-    /// as Triton does; then switches to it. `above` are the ensembles that it is loaded for.
+    /// as Triton does; then switches to it. `above` are the ensembles that it is loaded for, `turn` is its own.
     pub(in crate::models) fn load_target<'a>(
-        &'a self,
+        self: &'a Arc<Self>,
         source: &'a Repository,
         target: &'a ModelTarget,
         config: Option<&'a str>,
-        holdings: &'a mut Holdings,
         above: &'a [String],
+        turn: OwnedMutexGuard<()>,
     ) -> BoxFuture<'a, Result<()>> {
         async move {
-            self.stage_all(source, target, config, holdings).await?;
-            let mut fits = self.load_steps(target, holdings, above).await;
-            if fits.is_ok() {
-                fits = self
-                    .check_staged(target, holdings)
-                    .map_err(InferenceError::invalid);
+            let versions = self.load_all(source, target, config).await?;
+            let steps = steps_by_model(&versions);
+            let _turn = if steps.iter().all(|(model, versions)| self.has(model, versions)) {
+                turn
+            } else {
+                // Who waits for others' turns has none: calls for ensembles of each other would wait for ever.
+                drop(turn);
+                let loaded = self.load_steps(target, &steps, above).await;
+                loaded.map_err(|error| self.not_loaded(target, target.default_version, error))?;
+                self.turns.wait(&target.name).await
+            };
+            let mut holdings = self.holdings.lock().await;
+            for version in versions {
+                holdings.stage((version.name.clone(), version.version), version);
             }
-            if let Err(error) = fits {
-                let version = target.default_version;
-                return Err(self.not_loaded(target, version, error, holdings));
+            if let Err(why) = self.check_staged(target, &holdings) {
+                holdings.unstage(&target.name);
+                let error = InferenceError::invalid(why);
+                return Err(self.not_loaded(target, target.default_version, error));
             }
-            self.switch(target, holdings);
+            self.switch(target, &mut holdings);
+            self.retire(&mut holdings);
             Ok(())
         }
         .boxed()
     }
 
+    fn has(&self, model: &str, versions: &[Option<u64>]) -> bool {
+        let is_there = |version: &Option<u64>| !self.registry.candidates(model, *version).is_empty();
+        versions.iter().all(is_there)
+    }
+
+    /// Side by side. All are waited for, also when one fails.
     async fn load_steps(
-        &self,
+        self: &Arc<Self>,
         target: &ModelTarget,
-        holdings: &mut Holdings,
+        steps: &Steps,
         above: &[String],
     ) -> Result<()> {
         let above = [above, std::slice::from_ref(&target.name)].concat();
-        for (model, versions) in staged_steps(target, holdings) {
-            let is_there = |version: &Option<u64>| !self.registry.candidates(&model, *version).is_empty();
-            if versions.iter().all(is_there) {
+        let mut waiting = Vec::new();
+        for (model, versions) in steps {
+            if self.has(model, versions) {
                 continue;
             }
-            if above.contains(&model) {
-                return Err(InferenceError::invalid(circular(&model, &target.name)));
+            if above.contains(model) {
+                return Err(InferenceError::invalid(circular(model, &target.name)));
             }
-            let repository = &self.loader.repository;
-            match scan::model(repository, &model, None).await {
-                Ok(Some(step)) => {
-                    self.load_target(repository, &step, None, holdings, &above)
-                        .await?;
-                }
-                Err(error @ RepositoryError::Unreachable { .. }) => {
-                    return Err(InferenceError::unavailable(format!("model {model}: {error}")));
-                }
-                // What is not in the repository is told of with all else that is missing.
-                Ok(None) | Err(_) => {}
-            }
+            waiting.push(self.load_step(model, versions, &above));
         }
-        Ok(())
+        join_all(waiting).await.into_iter().collect()
+    }
+
+    async fn load_step(
+        self: &Arc<Self>,
+        model: &str,
+        versions: &[Option<u64>],
+        above: &[String],
+    ) -> Result<()> {
+        let turn = self.turns.wait(model).await;
+        // Whoever had the turn before may have loaded it.
+        if self.has(model, versions) {
+            return Ok(());
+        }
+        let repository = &self.loader.repository;
+        match scan::model(repository, model, None).await {
+            Ok(Some(step)) => self.load_target(repository, &step, None, above, turn).await,
+            Err(error @ RepositoryError::Unreachable { .. }) => {
+                Err(InferenceError::unavailable(format!("model {model}: {error}")))
+            }
+            // What is not in the repository is told of with all else that is missing.
+            Ok(None) | Err(_) => Ok(()),
+        }
     }
 
     /// The models that are unloaded together with an ensemble: those of its steps, and of theirs, but for what another

@@ -7,9 +7,9 @@ use aiops_model_repository::{LocalVersion, Repository};
 
 use super::Ensemble;
 use crate::configuration::{self, GraphTensor, ModelConfig, TensorConfig};
-use crate::models::labels;
-use crate::models::loader::{LoadError, Loader};
+use crate::models::loader::Loader;
 use crate::models::version::{Answering, Graph, ModelVersion, Parts};
+use crate::models::{LoadError, LoadPhases, labels};
 use crate::statistics::Statistics;
 
 impl Loader {
@@ -21,6 +21,7 @@ impl Loader {
         version: u64,
         local: LocalVersion,
         config: ModelConfig,
+        phases: LoadPhases,
     ) -> Result<ModelVersion, LoadError> {
         let start = Instant::now();
         let config = configuration::complete_ensemble(config, name)?;
@@ -52,6 +53,8 @@ impl Loader {
             labels,
             folder: local.folder,
             statistics,
+            phases,
+            lease: local.lease,
             answering: Answering::Ensemble(ensemble),
         }))
     }

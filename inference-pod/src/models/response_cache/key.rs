@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
+use ring::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 
 use crate::error::{InferenceError, Result};
 use crate::scheduler::{JobInput, JobRequest};
@@ -17,7 +17,7 @@ const LARGE_BYTES: usize = 256 << 10;
 pub(super) struct Key {
     /// The loaded version.
     pub(super) serial: u64,
-    pub(super) hash: [u8; 32],
+    pub(super) hash: [u8; SHA256_OUTPUT_LEN],
 }
 
 /// The key of a request.
@@ -39,13 +39,13 @@ pub(super) async fn of(serial: u64, job: &JobRequest) -> Result<Key> {
 }
 
 /// Everything has its length before it, so that no two lists of inputs give the same bytes.
-fn hash(inputs: &[JobInput]) -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    let number = |hasher: &mut Sha256, number: usize| hasher.update((number as u64).to_le_bytes());
+fn hash(inputs: &[JobInput]) -> [u8; SHA256_OUTPUT_LEN] {
+    let mut hasher = Context::new(&SHA256);
+    let number = |hasher: &mut Context, number: usize| hasher.update(&(number as u64).to_le_bytes());
     for input in inputs {
         number(&mut hasher, input.shape.len());
         for size in &input.shape {
-            hasher.update(size.to_le_bytes());
+            hasher.update(&size.to_le_bytes());
         }
         match &input.data {
             TensorData::Fixed(bytes) => {
@@ -61,7 +61,9 @@ fn hash(inputs: &[JobInput]) -> [u8; 32] {
             }
         }
     }
-    hasher.finalize().into()
+    let mut hash = [0; SHA256_OUTPUT_LEN];
+    hash.copy_from_slice(hasher.finish().as_ref());
+    hash
 }
 
 #[cfg(test)]

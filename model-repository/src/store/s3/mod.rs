@@ -1,5 +1,6 @@
 //! A repository in an S3 bucket, AWS's own or a compatible one.
 
+mod range;
 pub(crate) mod settings;
 
 use std::path::Path;
@@ -253,7 +254,7 @@ impl S3Store {
         sent.map_err(|error| self.failure(key, &error))
     }
 
-    fn broken(&self, key: &str, error: &(dyn std::error::Error + 'static)) -> RepositoryError {
+    pub(crate) fn broken(&self, key: &str, error: &(dyn std::error::Error + 'static)) -> RepositoryError {
         RepositoryError::unreachable(self.describe(key), chain(error))
     }
 
