@@ -112,27 +112,43 @@ impl Statistics {
         } = execution;
         let requests = members.len() as u64;
         let metrics = &self.metrics;
-        metrics.success.add(requests);
-        metrics.inferences.add(*rows);
-        metrics.executions.add(1);
-        metrics.batch_rows.observe(*rows as f64);
+        metrics.requests.success.add(requests);
+        metrics.requests.inferences.add(*rows);
+        metrics.requests.executions.add(1);
+        metrics.distributions.batch_rows.observe(*rows as f64);
         metrics
+            .distributions
             .compute_seconds
             .observe((phases.input + phases.infer + phases.output).as_secs_f64());
         metrics
+            .requests
             .compute_input_duration_us
             .add(microseconds(phases.input) * requests);
         metrics
+            .requests
             .compute_infer_duration_us
             .add(microseconds(phases.infer) * requests);
         metrics
+            .requests
             .compute_output_duration_us
             .add(microseconds(phases.output) * requests);
         for member in members {
-            metrics.request_duration_us.add(microseconds(member.total));
-            metrics.request_seconds.observe(member.total.as_secs_f64());
-            metrics.queue_duration_us.add(microseconds(member.queued));
-            metrics.queue_seconds.observe(member.queued.as_secs_f64());
+            metrics
+                .requests
+                .request_duration_us
+                .add(microseconds(member.total));
+            metrics
+                .distributions
+                .request_seconds
+                .observe(member.total.as_secs_f64());
+            metrics
+                .requests
+                .queue_duration_us
+                .add(microseconds(member.queued));
+            metrics
+                .distributions
+                .queue_seconds
+                .observe(member.queued.as_secs_f64());
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut totals = self.lock();

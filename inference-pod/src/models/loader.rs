@@ -166,7 +166,8 @@ impl Loader {
         )?;
         statistics
             .metrics()
-            .load_duration
+            .loading
+            .duration
             .set(start.elapsed().as_secs_f64());
         tracing::info!(
             model = name,

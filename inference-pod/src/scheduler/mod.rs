@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(batch.len(), 4);
         drop(waiting);
         assert_eq!(budget.taken(), 4 * 2 * REQUEST_BYTES);
-        assert_eq!(statistics.metrics().pending.get(), 0);
+        assert_eq!(statistics.metrics().requests.pending.get(), 0);
         assert_eq!(statistics.snapshot().fail.count, 6);
 
         for _ in 0..1000 {

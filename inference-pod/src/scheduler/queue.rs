@@ -158,7 +158,7 @@ impl Queue {
             sequence,
             bytes,
         });
-        self.statistics.metrics().pending.inc();
+        self.statistics.metrics().requests.pending.inc();
         drop(state);
         self.changed.notify_one();
         Ok(sequence)
@@ -183,7 +183,7 @@ impl Queue {
         }
         state.requests -= 1;
         state.bytes -= queued.bytes;
-        self.statistics.metrics().pending.dec();
+        self.statistics.metrics().requests.pending.dec();
         drop(state);
         self.bury(queued.job);
     }
@@ -283,7 +283,7 @@ impl Queue {
             lane.rows -= queued.job.rows;
             state.requests -= 1;
             state.bytes -= queued.bytes;
-            self.statistics.metrics().pending.dec();
+            self.statistics.metrics().requests.pending.dec();
             if alive {
                 rows += queued.job.rows;
                 batch.push(queued);
@@ -318,7 +318,7 @@ impl Queue {
         for queued in dead {
             state.requests -= 1;
             state.bytes -= queued.bytes;
-            self.statistics.metrics().pending.dec();
+            self.statistics.metrics().requests.pending.dec();
             self.bury(queued.job);
         }
     }

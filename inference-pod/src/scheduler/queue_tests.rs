@@ -125,7 +125,7 @@ fn a_request_that_is_withdrawn_leaves_its_neighbours_and_their_batch_alone() {
     queue.withdraw(waiting[0].0);
     let state = queue.lock();
     assert_eq!((state.requests, state.bytes, state.lanes.len()), (0, 0, 0));
-    assert_eq!(queue.statistics.metrics().pending.get(), 0);
+    assert_eq!(queue.statistics.metrics().requests.pending.get(), 0);
 }
 
 #[test]
