@@ -19,3 +19,4 @@ pub mod server;
 pub mod shutdown;
 pub mod statistics;
 pub mod tensor;
+pub mod traces;

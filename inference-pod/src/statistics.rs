@@ -1,10 +1,11 @@
 //! What a model version did so far: for Prometheus, and in the shape of the protocol's statistics extension.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::metrics::{FailureReason, ModelMetrics, microseconds};
+use crate::metrics::{FailureReason, ModelMetrics};
+use crate::traces::{self, RequestTrace};
 
 /// How often something happened and how long it took in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,9 +59,11 @@ pub struct Snapshot {
 pub struct Execution {
     /// Rows of all members.
     pub rows: u64,
+    /// When a worker took it.
+    pub started: Instant,
     /// How long each phase took.
     pub phases: Phases<Duration>,
-    /// For each member: its rows, its time in the queue, and its time from receipt to answer.
+    /// Its requests.
     pub members: Vec<Member>,
 }
 
@@ -70,6 +73,15 @@ pub struct Member {
     pub queued: Duration,
     /// Time from receipt to answer.
     pub total: Duration,
+    /// Where it is told of, if it is traced.
+    pub trace: Option<Arc<RequestTrace>>,
+}
+
+impl Member {
+    /// The trace that it belongs to.
+    pub(crate) fn trace_id(&self) -> Option<String> {
+        Some(self.trace.as_ref()?.trace_id()?.to_string())
+    }
 }
 
 /// Statistics of one model version.
@@ -105,51 +117,9 @@ impl Statistics {
 
     /// Counts a batch that ran.
     pub fn record_execution(&self, execution: &Execution) {
-        let Execution {
-            rows,
-            phases,
-            members,
-        } = execution;
-        let requests = members.len() as u64;
-        let metrics = &self.metrics;
-        metrics.requests.success.add(requests);
-        metrics.requests.inferences.add(*rows);
-        metrics.requests.executions.add(1);
-        metrics.distributions.batch_rows.observe(*rows as f64);
-        metrics
-            .distributions
-            .compute_seconds
-            .observe((phases.input + phases.infer + phases.output).as_secs_f64());
-        metrics
-            .requests
-            .compute_input_duration_us
-            .add(microseconds(phases.input) * requests);
-        metrics
-            .requests
-            .compute_infer_duration_us
-            .add(microseconds(phases.infer) * requests);
-        metrics
-            .requests
-            .compute_output_duration_us
-            .add(microseconds(phases.output) * requests);
-        for member in members {
-            metrics
-                .requests
-                .request_duration_us
-                .add(microseconds(member.total));
-            metrics
-                .distributions
-                .request_seconds
-                .observe(member.total.as_secs_f64());
-            metrics
-                .requests
-                .queue_duration_us
-                .add(microseconds(member.queued));
-            metrics
-                .distributions
-                .queue_seconds
-                .observe(member.queued.as_secs_f64());
-        }
+        let Execution { rows, phases, members, .. } = execution;
+        self.metrics.executed(execution);
+        traces::record(execution);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut totals = self.lock();
         totals.last_inference = u64::try_from(now.as_millis()).unwrap_or_default();

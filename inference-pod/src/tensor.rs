@@ -1,11 +1,13 @@
 //! Tensors, requests and answers as all protocols share them.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::error::{InferenceError, Result};
+use crate::traces::RequestTrace;
 
 /// Element types of the Open Inference Protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -196,6 +198,8 @@ pub struct InferenceRequest {
     pub outputs: Vec<String>,
     /// Give up when the request has not begun to run after this time.
     pub timeout: Option<Duration>,
+    /// Where it is told of, if it is traced.
+    pub trace: Option<Arc<RequestTrace>>,
 }
 
 /// What a model answers.

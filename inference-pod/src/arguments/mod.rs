@@ -2,11 +2,13 @@
 
 mod listen;
 mod models;
+mod observe;
 mod publish;
 mod serve;
 
 pub use listen::{CompressionLevel, ListenArguments};
 pub use models::{ModelArguments, ModelControlMode};
+pub use observe::{MetricsConfig, ObserveArguments, TraceConfig};
 pub use publish::PublishArguments;
 pub use serve::{LimitArguments, ServeArguments, ShutdownArguments};
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{CommonArguments, ListenArguments, ModelArguments};
+use super::{CommonArguments, ListenArguments, ModelArguments, ObserveArguments};
 
 /// Flags of the server.
 #[derive(Debug, Args)]
@@ -16,6 +16,9 @@ pub struct ServeArguments {
     /// How much of what clients may send.
     #[command(flatten)]
     pub limits: LimitArguments,
+    /// What it tells of itself.
+    #[command(flatten)]
+    pub observe: ObserveArguments,
     /// How it ends.
     #[command(flatten)]
     pub shutdown: ShutdownArguments,

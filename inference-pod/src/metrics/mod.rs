@@ -2,61 +2,99 @@
 
 mod counter;
 mod distributions;
+mod exposition;
 mod labels;
 mod loading;
+mod machine;
 mod requests;
+mod saturation;
+mod settings;
+mod summaries;
 
+use std::collections::HashMap;
 use std::fmt;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::registry::Registry;
 
 pub use counter::{FailureReason, TritonCounter};
-use distributions::{DistributionFamilies, Distributions};
-use labels::ModelLabels;
+use distributions::{DistributionFamilies, Distributions, Seconds};
+pub use exposition::Format;
+use labels::{ModelLabels, TraceLabel};
+pub(crate) use loading::LoadTimes;
 use loading::{Loading, LoadingFamilies};
+use machine::Machine;
 use requests::{RequestFamilies, Requests};
+pub(crate) use saturation::Saturation;
+use saturation::Saturations;
+pub use settings::MetricsSettings;
+use summaries::{Summaries, SummaryFamilies};
+
+use crate::statistics::{Execution, Member};
 
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
+    families: Arc<Families>,
+}
+
+struct Families {
     requests: RequestFamilies,
     distributions: DistributionFamilies,
     loading: LoadingFamilies,
+    saturations: Saturations,
+    summaries: SummaryFamilies,
+    /// How many hold the metrics of a model version: while one is loaded again there are two of it.
+    holders: Mutex<HashMap<ModelLabels, usize>>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::default();
-        Self {
-            requests: RequestFamilies::register(&mut registry),
-            distributions: DistributionFamilies::register(&mut registry),
-            loading: LoadingFamilies::register(&mut registry),
-            registry,
-        }
+        Self::new(MetricsSettings::default())
     }
 }
 
-/// The metrics of one model version, looked up once.
+/// The metrics of one model version, looked up once. They are exposed as long as somebody holds them.
 pub struct ModelMetrics {
     pub(crate) requests: Requests,
     pub(crate) distributions: Distributions,
     pub(crate) loading: Loading,
-}
-
-impl ModelMetrics {
-    /// The counter of failures for a reason.
-    pub fn failure(&self, reason: FailureReason) -> &TritonCounter {
-        self.requests.failure(reason)
-    }
+    pub(crate) saturation: Arc<Saturation>,
+    summaries: Option<Arc<Summaries>>,
+    labels: ModelLabels,
+    families: Arc<Families>,
 }
 
 impl Metrics {
-    /// The text that Prometheus scrapes.
-    pub fn encode(&self) -> Result<String, fmt::Error> {
+    /// Those that the settings ask for.
+    pub fn new(settings: MetricsSettings) -> Self {
+        let mut registry = Registry::default();
+        let saturations = Saturations::new(settings.interval);
+        let families = Families {
+            requests: RequestFamilies::register(&mut registry, settings.counter_latencies),
+            distributions: DistributionFamilies::register(&mut registry, settings.histogram_latencies),
+            loading: LoadingFamilies::register(&mut registry),
+            saturations: saturations.clone(),
+            summaries: SummaryFamilies::new(settings.summary_quantiles),
+            holders: Mutex::default(),
+        };
+        registry.register_collector(Box::new(saturations));
+        if settings.cpu {
+            registry.register_collector(Box::new(Machine::new(settings.interval)));
+        }
+        Self {
+            registry,
+            families: Arc::new(families),
+        }
+    }
+
+    /// The text that a scraper takes.
+    pub fn encode(&self, format: Format) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
-        Ok(text)
+        prometheus_client::encoding::text::encode_registry(&mut text, &self.registry)?;
+        self.families.summaries.encode(&mut text)?;
+        Ok(format.finish(&text))
     }
 
     /// Handles for one model version; all of them are exposed, at zero, from now on.
@@ -65,12 +103,90 @@ impl Metrics {
             model: model.to_owned(),
             version: version.to_string(),
         };
+        let families = &self.families;
+        // Held until they are looked up: whoever drops the last of the others meanwhile would take them away.
+        let mut holders = families.holders();
+        *holders.entry(labels.clone()).or_default() += 1;
+        let requests = families.requests.of(&labels);
         ModelMetrics {
-            requests: self.requests.of(&labels),
-            distributions: self.distributions.of(&labels),
-            loading: self.loading.of(&labels),
+            distributions: families.distributions.of(&labels),
+            loading: families.loading.of(&labels),
+            saturation: families.saturations.of(&labels, &requests.pending),
+            summaries: families.summaries.of(&labels),
+            requests,
+            labels,
+            families: Arc::clone(families),
         }
     }
+}
+
+impl Families {
+    fn holders(&self) -> MutexGuard<'_, HashMap<ModelLabels, usize>> {
+        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for ModelMetrics {
+    fn drop(&mut self) {
+        let Self { labels, families, .. } = self;
+        let mut holders = families.holders();
+        let Some(count) = holders.get_mut(labels) else {
+            return;
+        };
+        *count -= 1;
+        if *count == 0 {
+            holders.remove(labels);
+            families.requests.forget(labels);
+            families.distributions.forget(labels);
+            families.loading.forget(labels);
+            families.saturations.forget(labels);
+            families.summaries.forget(labels);
+        }
+    }
+}
+
+impl ModelMetrics {
+    /// The counter of failures for a reason.
+    pub fn failure(&self, reason: FailureReason) -> &TritonCounter {
+        self.requests.failure(reason)
+    }
+
+    /// Counts a batch that ran.
+    pub(crate) fn executed(&self, execution: &Execution) {
+        let Execution { rows, phases, members, .. } = execution;
+        let requests = members.len() as u64;
+        let [input, infer, output] = [phases.input, phases.infer, phases.output].map(microseconds);
+        self.requests.success.add(requests);
+        self.requests.inferences.add(*rows);
+        self.requests.executions.add(1);
+        self.requests.compute_input_duration_us.add(input * requests);
+        self.requests.compute_infer_duration_us.add(infer * requests);
+        self.requests.compute_output_duration_us.add(output * requests);
+        self.distributions.batch_rows.observe(*rows as f64);
+        let compute = phases.input + phases.infer + phases.output;
+        let traced = members.iter().find_map(Member::trace_id);
+        observe(&self.distributions.compute_seconds, compute, traced);
+        for member in members {
+            let (total, queued) = (microseconds(member.total), microseconds(member.queued));
+            self.requests.request_duration_us.add(total);
+            self.requests.queue_duration_us.add(queued);
+            let trace = member.trace_id();
+            observe(&self.distributions.request_seconds, member.total, trace.clone());
+            observe(&self.distributions.queue_seconds, member.queued, trace);
+            if let Some(first_response) = &self.distributions.first_response_milliseconds {
+                first_response.observe(member.total.as_secs_f64() * 1000.0);
+            }
+            if let Some(summaries) = &self.summaries {
+                summaries.observe([total, queued, input, infer, output]);
+            }
+        }
+    }
+}
+
+fn observe(histogram: &Seconds, time: Duration, trace_id: Option<String>) {
+    let label = trace_id.map(|trace_id| TraceLabel { trace_id });
+    let at = label.is_some().then(SystemTime::now);
+    histogram.observe(time.as_secs_f64(), label, at);
 }
 
 /// Whole microseconds of a duration.
@@ -89,8 +205,8 @@ mod tests {
         model.requests.success.add(3);
         model.failure(FailureReason::Backend).add(1);
         model.requests.pending.set(5);
-        model.distributions.queue_seconds.observe(0.002);
-        let text = metrics.encode().unwrap();
+        observe(&model.distributions.queue_seconds, Duration::from_millis(2), None);
+        let text = metrics.encode(Format::Classic).unwrap();
         for line in [
             "# TYPE nv_inference_request_success counter",
             "nv_inference_request_success{model=\"tumour\",version=\"2\"} 3",
@@ -101,5 +217,21 @@ mod tests {
         ] {
             assert!(text.contains(&format!("{line}\n")), "{line}\n{text}");
         }
+    }
+
+    #[test]
+    fn what_nobody_holds_is_not_exposed_any_more() {
+        let metrics = Metrics::new(MetricsSettings {
+            summary_quantiles: vec![0.5],
+            histogram_latencies: true,
+            ..MetricsSettings::default()
+        });
+        let text = || metrics.encode(Format::OpenMetrics).unwrap();
+        let (first, again) = (metrics.of_model("tumour", 2), metrics.of_model("tumour", 2));
+        first.requests.success.add(3);
+        drop(first);
+        assert!(text().contains("nv_inference_request_success{model=\"tumour\",version=\"2\"} 3\n"));
+        drop(again);
+        assert!(!text().contains("tumour"), "{}", text());
     }
 }

@@ -10,19 +10,40 @@ use super::counter::{FailureReason, TritonCounter};
 use super::labels::{FailureLabels, ModelLabels};
 
 type Counters = Family<ModelLabels, TritonCounter>;
+type Pending = Gauge<i64, AtomicI64>;
 
 pub(super) struct RequestFamilies {
     success: Counters,
     failure: Family<FailureLabels, TritonCounter>,
     inferences: Counters,
     executions: Counters,
-    request_duration_us: Counters,
-    queue_duration_us: Counters,
-    compute_input_duration_us: Counters,
-    compute_infer_duration_us: Counters,
-    compute_output_duration_us: Counters,
-    pending: Family<ModelLabels, Gauge<i64, AtomicI64>>,
+    durations: [Counters; DURATIONS.len()],
+    pending: Family<ModelLabels, Pending>,
 }
+
+/// In the order of the fields below.
+const DURATIONS: [(&str, &str); 5] = [
+    (
+        "nv_inference_request_duration_us",
+        "Microseconds from receipt to answer, summed up over requests",
+    ),
+    (
+        "nv_inference_queue_duration_us",
+        "Microseconds in the queue, summed up over requests",
+    ),
+    (
+        "nv_inference_compute_input_duration_us",
+        "Microseconds in which inputs were put together, summed up over requests",
+    ),
+    (
+        "nv_inference_compute_infer_duration_us",
+        "Microseconds in the model, summed up over requests",
+    ),
+    (
+        "nv_inference_compute_output_duration_us",
+        "Microseconds in which outputs were taken apart, summed up over requests",
+    ),
+];
 
 /// Those of one model version.
 pub(crate) struct Requests {
@@ -35,7 +56,7 @@ pub(crate) struct Requests {
     pub(crate) compute_input_duration_us: TritonCounter,
     pub(crate) compute_infer_duration_us: TritonCounter,
     pub(crate) compute_output_duration_us: TritonCounter,
-    pub(crate) pending: Gauge<i64, AtomicI64>,
+    pub(crate) pending: Pending,
 }
 
 impl Requests {
@@ -45,38 +66,27 @@ impl Requests {
 }
 
 impl RequestFamilies {
-    pub(super) fn register(registry: &mut Registry) -> Self {
-        let mut counters = |name: &str, help: &str| {
+    /// Without `durations`, times are not exposed as sums.
+    pub(super) fn register(registry: &mut Registry, durations: bool) -> Self {
+        let mut counters = |name: &str, help: &str, exposed: bool| {
             let family = Counters::default();
-            registry.register(name, help, family.clone());
+            if exposed {
+                registry.register(name, help, family.clone());
+            }
             family
         };
-        let success = counters("nv_inference_request_success", "Requests that were answered");
-        let inferences = counters("nv_inference_count", "Inferences made; a batch of n counts n");
+        let success = counters("nv_inference_request_success", "Requests that were answered", true);
+        let inferences = counters(
+            "nv_inference_count",
+            "Rows that were inferred: a batch of n counts n",
+            true,
+        );
         let executions = counters(
             "nv_inference_exec_count",
-            "Executions of the model; a batch counts once",
+            "Executions of the model: a batch counts once",
+            true,
         );
-        let request_duration_us = counters(
-            "nv_inference_request_duration_us",
-            "Microseconds from receipt to answer",
-        );
-        let queue_duration_us = counters(
-            "nv_inference_queue_duration_us",
-            "Microseconds that requests waited",
-        );
-        let compute_input_duration_us = counters(
-            "nv_inference_compute_input_duration_us",
-            "Microseconds spent on putting inputs together",
-        );
-        let compute_infer_duration_us = counters(
-            "nv_inference_compute_infer_duration_us",
-            "Microseconds spent in the model",
-        );
-        let compute_output_duration_us = counters(
-            "nv_inference_compute_output_duration_us",
-            "Microseconds spent on taking outputs apart",
-        );
+        let durations = DURATIONS.map(|(name, help)| counters(name, help, durations));
         let failure = Family::default();
         registry.register(
             "nv_inference_request_failure",
@@ -94,35 +104,41 @@ impl RequestFamilies {
             failure,
             inferences,
             executions,
-            request_duration_us,
-            queue_duration_us,
-            compute_input_duration_us,
-            compute_infer_duration_us,
-            compute_output_duration_us,
+            durations,
             pending,
         }
     }
 
     pub(super) fn of(&self, labels: &ModelLabels) -> Requests {
-        let failure = |reason| {
-            let labels = FailureLabels {
-                model: labels.model.clone(),
-                version: labels.version.clone(),
-                reason,
-            };
-            self.failure.get_or_create_owned(&labels)
-        };
+        let [request, queue, input, infer, output] = self
+            .durations
+            .each_ref()
+            .map(|family| family.get_or_create_owned(labels));
         Requests {
             success: self.success.get_or_create_owned(labels),
-            failures: FailureReason::NAMES.map(failure),
+            failures: FailureReason::NAMES
+                .map(|reason| self.failure.get_or_create_owned(&labels.with_reason(reason))),
             inferences: self.inferences.get_or_create_owned(labels),
             executions: self.executions.get_or_create_owned(labels),
-            request_duration_us: self.request_duration_us.get_or_create_owned(labels),
-            queue_duration_us: self.queue_duration_us.get_or_create_owned(labels),
-            compute_input_duration_us: self.compute_input_duration_us.get_or_create_owned(labels),
-            compute_infer_duration_us: self.compute_infer_duration_us.get_or_create_owned(labels),
-            compute_output_duration_us: self.compute_output_duration_us.get_or_create_owned(labels),
+            request_duration_us: request,
+            queue_duration_us: queue,
+            compute_input_duration_us: input,
+            compute_infer_duration_us: infer,
+            compute_output_duration_us: output,
             pending: self.pending.get_or_create_owned(labels),
         }
+    }
+
+    pub(super) fn forget(&self, labels: &ModelLabels) {
+        for family in [&self.success, &self.inferences, &self.executions]
+            .into_iter()
+            .chain(&self.durations)
+        {
+            family.remove(labels);
+        }
+        for reason in FailureReason::NAMES {
+            self.failure.remove(&labels.with_reason(reason));
+        }
+        self.pending.remove(labels);
     }
 }

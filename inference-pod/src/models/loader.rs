@@ -12,7 +12,7 @@ use super::labels;
 use super::version::{Graph, ModelVersion, Parts};
 use super::warm_up;
 use crate::configuration::{self, ConfigError, ModelConfig, TimeoutAction};
-use crate::metrics::Metrics;
+use crate::metrics::{LoadTimes, Metrics};
 use crate::runtime::{GraphSession, Runtime, SessionError, SharedWeights};
 use crate::scheduler::{Limits, Scheduler};
 use crate::statistics::Statistics;
@@ -164,11 +164,13 @@ impl Loader {
             limits(&config),
             &statistics,
         )?;
-        statistics
-            .metrics()
-            .loading
-            .duration
-            .set(start.elapsed().as_secs_f64());
+        statistics.metrics().loading.record(&LoadTimes {
+            fetch,
+            open,
+            warm_up,
+            total: start.elapsed(),
+            fetched_bytes,
+        });
         tracing::info!(
             model = name,
             version,

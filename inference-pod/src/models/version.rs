@@ -98,6 +98,7 @@ impl ModelVersion {
         memory: &Arc<Reservation>,
     ) -> Result<InferenceResponse> {
         let received = Instant::now();
+        let _in_flight = self.statistics.metrics().saturation.request();
         let Accepted {
             inputs,
             rows,
@@ -119,6 +120,7 @@ impl ModelVersion {
                 received,
                 deadline,
                 memory: Arc::clone(memory),
+                trace: request.trace,
             })
             .await?;
         let outputs = outputs

@@ -19,13 +19,13 @@ mod status;
 
 pub use intake::{Accepted, Intake};
 pub use repository::ModelControl;
-pub use settings::TraceSettings;
 
 use std::sync::Arc;
 
 use crate::error::InferenceError;
 use crate::lifecycle::Lifecycle;
 use crate::models::Registry;
+use crate::traces::Traces;
 
 /// Name that the server gives itself.
 pub const SERVER_NAME: &str = "aiops-inference-pod";
@@ -47,8 +47,8 @@ pub struct Service {
     pub intake: Intake,
     /// Who decides what is served.
     pub control: ModelControl,
-    /// Trace settings, as clients changed them.
-    pub trace: TraceSettings,
+    /// What is traced.
+    pub trace: Arc<Traces>,
 }
 
 impl Service {
@@ -62,6 +62,7 @@ impl Service {
             ("model_configuration", true),
             ("binary_tensor_data", true),
             ("statistics", true),
+            ("trace", self.trace.has_outlet()),
             ("logging", true),
         ];
         let works = |(name, works): (&'static str, bool)| works.then_some(name);

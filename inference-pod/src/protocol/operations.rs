@@ -6,18 +6,18 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use http::header;
+use http::{HeaderMap, header};
 use serde_json::{Value, json};
 
 use super::status;
 use crate::error::{InferenceError, Result};
-use crate::metrics::Metrics;
+use crate::metrics::{Format, Metrics};
 use crate::models::{Keeper, PlanState, Registry, State as VersionState};
 
 /// What this port tells of.
 pub struct Operations {
-    /// All metrics.
-    pub metrics: Arc<Metrics>,
+    /// All metrics, unless they are switched off.
+    pub metrics: Option<Arc<Metrics>>,
     /// States of versions.
     pub registry: Arc<Registry>,
     /// State of the plan.
@@ -34,16 +34,17 @@ pub fn router(operations: Arc<Operations>) -> Router {
         .with_state(operations)
 }
 
-async fn metrics(State(operations): State<Arc<Operations>>) -> Result<Response> {
-    let text = operations
-        .metrics
-        .encode()
+async fn metrics(State(operations): State<Arc<Operations>>, headers: HeaderMap) -> Result<Response> {
+    let Some(metrics) = &operations.metrics else {
+        return Err(InferenceError::not_found(
+            "this server has no metrics: it was started with --allow-metrics=false",
+        ));
+    };
+    let format = Format::of(headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()));
+    let text = metrics
+        .encode(format)
         .map_err(|error| InferenceError::internal(format!("metrics cannot be written: {error}")))?;
-    Ok((
-        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        text,
-    )
-        .into_response())
+    Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())
 }
 
 async fn serving_plan(State(operations): State<Arc<Operations>>) -> Json<Value> {

@@ -17,6 +17,7 @@ use crate::error::{InferenceError, Result};
 use crate::memory::Reservation;
 use crate::runtime::{GraphSession, OutputTensor};
 use crate::statistics::Statistics;
+use crate::traces::RequestTrace;
 use queue::Queue;
 
 /// The queue of a model version and its workers. Dropping it lets the workers finish what waits and end.
@@ -60,6 +61,7 @@ impl Scheduler {
             received,
             deadline,
             memory,
+            trace,
         } = job;
         let sequence = self.queue.submit(Job {
             inputs,
@@ -67,6 +69,7 @@ impl Scheduler {
             received,
             deadline,
             memory,
+            trace,
             reply,
         })?;
         let mut caller = Caller {
@@ -131,6 +134,8 @@ pub struct JobRequest {
     pub deadline: Option<Instant>,
     /// Its share of the memory for requests, kept until its inputs are gone.
     pub memory: Arc<Reservation>,
+    /// Where it is told of, if it is traced.
+    pub trace: Option<Arc<RequestTrace>>,
 }
 
 #[cfg(test)]
@@ -156,6 +161,7 @@ mod tests {
             received: Instant::now(),
             deadline: None,
             memory: Arc::new(memory),
+            trace: None,
         })
     }
 

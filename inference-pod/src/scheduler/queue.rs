@@ -15,6 +15,7 @@ use crate::metrics::FailureReason;
 use crate::runtime::OutputTensor;
 use crate::statistics::Statistics;
 use crate::tensor::TensorData;
+use crate::traces::RequestTrace;
 
 /// Inputs of all waiting requests together may not take more than this.
 const MAX_QUEUED_BYTES: usize = 512 << 20;
@@ -51,6 +52,7 @@ pub struct Job {
     pub(super) deadline: Option<Instant>,
     #[expect(dead_code, reason = "held as long as the inputs are")]
     pub(super) memory: Arc<Reservation>,
+    pub(super) trace: Option<Arc<RequestTrace>>,
     pub(super) reply: oneshot::Sender<Result<Vec<OutputTensor>>>,
 }
 
@@ -122,6 +124,7 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new(limits: Limits, statistics: Arc<Statistics>) -> Self {
+        statistics.metrics().saturation.set_queue_limit(limits.max_requests);
         Self {
             limits,
             statistics,

@@ -38,6 +38,7 @@ fn job(rows: usize, width: i64) -> (Job, Answer) {
             received: Instant::now(),
             deadline: None,
             memory: Arc::new(Budget::of(None).reserve(1)),
+            trace: None,
             reply,
         },
         answer,

@@ -12,8 +12,9 @@ use crate::memory::Budget;
 use crate::metrics::Metrics;
 use crate::models::{Keeper, Loader, Registry};
 use crate::protocol::operations::Operations;
-use crate::protocol::{Accepted, Intake, ModelControl, Service, TraceSettings};
+use crate::protocol::{Accepted, Intake, ModelControl, Service};
 use crate::runtime::{self, Runtime};
+use crate::traces::{TraceConfiguration, Traces};
 
 pub(super) struct Parts {
     pub(super) service: Arc<Service>,
@@ -36,7 +37,8 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
     let repository = Repository::open(location).context("--model-repository")?;
     let registry = Arc::new(Registry::default());
     let lifecycle = Arc::new(Lifecycle::default());
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::new(arguments.observe.metrics()));
+    let traces = TraceConfiguration::new(&arguments.observe.trace_config, |name| std::env::var(name).ok())?;
     let loader = Loader {
         repository,
         cache: arguments.models.model_cache.clone(),
@@ -48,7 +50,7 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
     let budget = Budget::new(arguments.limits.max_request_memory);
     tracing::info!(bytes = budget.limit(), "memory for requests");
     let service = Arc::new(Service {
-        trace: TraceSettings::default(),
+        trace: Arc::new(Traces::start(&traces)?),
         control: control(arguments, &keeper, &registry)?,
         registry: Arc::clone(&registry),
         lifecycle,
@@ -60,7 +62,7 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
         },
     });
     let operations = Arc::new(Operations {
-        metrics,
+        metrics: arguments.observe.allow_metrics.then_some(metrics),
         registry,
         keeper: Arc::clone(&keeper),
     });

@@ -60,6 +60,7 @@ pub(super) fn request(message: ModelInferRequest) -> Result<(InferenceRequest, C
         inputs,
         outputs,
         timeout,
+        trace: None,
     };
     Ok((request, classes))
 }

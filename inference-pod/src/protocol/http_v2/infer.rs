@@ -112,6 +112,7 @@ pub(super) fn decode(
             inputs,
             outputs,
             timeout,
+            trace: None,
         },
         wanted,
     ))
