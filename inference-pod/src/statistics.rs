@@ -117,7 +117,12 @@ impl Statistics {
 
     /// Counts a batch that ran.
     pub fn record_execution(&self, execution: &Execution) {
-        let Execution { rows, phases, members, .. } = execution;
+        let Execution {
+            rows,
+            phases,
+            members,
+            ..
+        } = execution;
         self.metrics.executed(execution);
         traces::record(execution);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -100,14 +100,21 @@ impl FromStr for MetricsConfig {
 
 /// `QUANTILE:ERROR,…`. Every quantile is known to a hundredth of its value, so the errors are checked and not needed.
 fn quantiles(text: &str) -> Result<Vec<f64>, String> {
-    let share = |text: &str| text.trim().parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share));
+    let share = |text: &str| {
+        text.trim()
+            .parse::<f64>()
+            .ok()
+            .filter(|share| (0.0..=1.0).contains(share))
+    };
     let pair = |pair: &str| {
         let (quantile, error) = pair.split_once(':')?;
         share(error)?;
         share(quantile)
     };
     text.split(',')
-        .map(|given| pair(given).ok_or_else(|| format!("{given} must be QUANTILE:ERROR, both between 0 and 1")))
+        .map(|given| {
+            pair(given).ok_or_else(|| format!("{given} must be QUANTILE:ERROR, both between 0 and 1"))
+        })
         .collect()
 }
 
@@ -149,7 +156,10 @@ mod tests {
     #[test]
     fn settings_of_metrics_are_those_of_tritonserver() {
         let parse = |text: &str| text.parse::<MetricsConfig>();
-        assert_eq!(parse("summary_latencies=true"), Ok(MetricsConfig::SummaryLatencies(true)));
+        assert_eq!(
+            parse("summary_latencies=true"),
+            Ok(MetricsConfig::SummaryLatencies(true))
+        );
         assert_eq!(
             parse("summary_quantiles=0.5:0.05,0.99:0.001"),
             Ok(MetricsConfig::SummaryQuantiles(vec![0.5, 0.99]))

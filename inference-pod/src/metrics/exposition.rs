@@ -42,7 +42,10 @@ impl Format {
 
 fn open_metrics(written: &str, text: &mut String) {
     for line in written.lines() {
-        match line.strip_suffix(" counter").filter(|line| line.starts_with("# TYPE nv_")) {
+        match line
+            .strip_suffix(" counter")
+            .filter(|line| line.starts_with("# TYPE nv_"))
+        {
             Some(name) => {
                 text.push_str(name);
                 text.push_str(" unknown");
@@ -71,7 +74,11 @@ fn classic(written: &str, text: &mut String) {
             if described.starts_with('#') {
                 describe(described, suffix, text);
             } else {
-                text.push_str(described.rsplit_once(" # {").map_or(described, |(sample, _)| sample));
+                text.push_str(
+                    described
+                        .rsplit_once(" # {")
+                        .map_or(described, |(sample, _)| sample),
+                );
             }
             text.push('\n');
         }
@@ -111,7 +118,10 @@ mod tests {
 
     #[test]
     fn open_metrics_has_triton_counters_of_unknown_type_and_an_end() {
-        let text = Format::of(Some("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")).finish(WRITTEN);
+        let text = Format::of(Some(
+            "application/openmetrics-text;version=1.0.0,text/plain;q=0.5",
+        ))
+        .finish(WRITTEN);
         assert!(text.contains("# TYPE nv_x unknown\n"), "{text}");
         assert!(text.contains("# TYPE aiops_b_seconds counter\n# UNIT aiops_b_seconds seconds\n"));
         assert!(text.ends_with("aiops_h_bucket{le=\"1\"} 1 # {trace_id=\"ab\"} 0.5\n# EOF\n"));

@@ -156,7 +156,10 @@ impl Groups {
     /// Bytes that may be used, and bytes that are.
     fn memory(&self) -> Option<(f64, f64)> {
         let first = |names: [&str; 2]| {
-            let files = self.memory_folders.iter().flat_map(|folder| names.map(|name| folder.join(name)));
+            let files = self
+                .memory_folders
+                .iter()
+                .flat_map(|folder| names.map(|name| folder.join(name)));
             files.filter_map(|file| number(&file)).next()
         };
         let machine = std::fs::read_to_string("/proc/meminfo").ok()?;
@@ -192,7 +195,12 @@ fn machine_time(stat: &str) -> Option<Duration> {
 fn machine_memory(meminfo: &str) -> Option<(f64, f64)> {
     let bytes = |name: &str| {
         let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
-        let kibibytes: f64 = line.trim_start_matches(':').split_whitespace().next()?.parse().ok()?;
+        let kibibytes: f64 = line
+            .trim_start_matches(':')
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()?;
         Some(kibibytes * 1024.0)
     };
     let total = bytes("MemTotal")?;

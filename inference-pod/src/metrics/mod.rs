@@ -153,7 +153,12 @@ impl ModelMetrics {
 
     /// Counts a batch that ran.
     pub(crate) fn executed(&self, execution: &Execution) {
-        let Execution { rows, phases, members, .. } = execution;
+        let Execution {
+            rows,
+            phases,
+            members,
+            ..
+        } = execution;
         let requests = members.len() as u64;
         let [input, infer, output] = [phases.input, phases.infer, phases.output].map(microseconds);
         self.requests.success.add(requests);

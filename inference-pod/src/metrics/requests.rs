@@ -75,7 +75,11 @@ impl RequestFamilies {
             }
             family
         };
-        let success = counters("nv_inference_request_success", "Requests that were answered", true);
+        let success = counters(
+            "nv_inference_request_success",
+            "Requests that were answered",
+            true,
+        );
         let inferences = counters(
             "nv_inference_count",
             "Rows that were inferred: a batch of n counts n",

@@ -251,9 +251,15 @@ mod tests {
         busy.running = 0;
         // Two of four workers were busy for three of ten seconds.
         assert!((busy.share(at(10), 4, interval) - 0.15).abs() < 1e-9);
-        assert!((busy.share(at(11), 4, interval) - 0.15).abs() < 1e-9, "too early for another");
+        assert!(
+            (busy.share(at(11), 4, interval) - 0.15).abs() < 1e-9,
+            "too early for another"
+        );
         assert!(busy.share(at(12), 4, interval).abs() < 1e-9);
         busy.running = 4;
-        assert!((busy.share(at(14), 4, interval) - 1.0).abs() < 1e-9, "a batch that runs counts");
+        assert!(
+            (busy.share(at(14), 4, interval) - 1.0).abs() < 1e-9,
+            "a batch that runs counts"
+        );
     }
 }

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use super::labels::ModelLabels;
+use hdrhistogram::Histogram;
 
 /// Triton's window, and in how many parts it grows old.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -15,13 +15,19 @@ const AGES: u32 = 5;
 const SIGNIFICANT_DIGITS: u8 = 2;
 
 const NAMES: [(&str, &str); 5] = [
-    ("nv_inference_request_summary_us", "Microseconds from receipt to answer"),
+    (
+        "nv_inference_request_summary_us",
+        "Microseconds from receipt to answer",
+    ),
     ("nv_inference_queue_summary_us", "Microseconds in the queue"),
     (
         "nv_inference_compute_input_summary_us",
         "Microseconds in which inputs were put together",
     ),
-    ("nv_inference_compute_infer_summary_us", "Microseconds in the model"),
+    (
+        "nv_inference_compute_infer_summary_us",
+        "Microseconds in the model",
+    ),
     (
         "nv_inference_compute_output_summary_us",
         "Microseconds in which outputs were taken apart",

@@ -6,6 +6,7 @@ pub(crate) mod binary_tensor;
 mod body;
 mod classification;
 mod compression;
+mod exchange;
 pub mod grpc_v2;
 pub mod http_v2;
 mod intake;

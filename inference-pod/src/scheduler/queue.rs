@@ -124,7 +124,10 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new(limits: Limits, statistics: Arc<Statistics>) -> Self {
-        statistics.metrics().saturation.set_queue_limit(limits.max_requests);
+        statistics
+            .metrics()
+            .saturation
+            .set_queue_limit(limits.max_requests);
         Self {
             limits,
             statistics,

@@ -105,9 +105,9 @@ fn variable(names: [&str; 2]) -> Option<String> {
 }
 
 fn exporter(url: Option<&str>) -> anyhow::Result<SpanExporter> {
-    let endpoint = url.map(str::to_owned).or_else(|| {
-        variable([OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT])
-    });
+    let endpoint = url
+        .map(str::to_owned)
+        .or_else(|| variable([OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT]));
     let is_encrypted = endpoint.is_some_and(|endpoint| endpoint.starts_with("https://"));
     let protocol = variable([OTEL_EXPORTER_OTLP_TRACES_PROTOCOL, OTEL_EXPORTER_OTLP_PROTOCOL]);
     match protocol.as_deref() {
@@ -139,7 +139,9 @@ fn exporter(url: Option<&str>) -> anyhow::Result<SpanExporter> {
                 None => builder.build()?,
             })
         }
-        Some(other) => bail!("{OTEL_EXPORTER_OTLP_PROTOCOL}={other} is not supported: there are grpc and http/protobuf"),
+        Some(other) => {
+            bail!("{OTEL_EXPORTER_OTLP_PROTOCOL}={other} is not supported: there are grpc and http/protobuf")
+        }
     }
 }
 
@@ -162,9 +164,9 @@ impl opentelemetry_sdk::trace::SpanExporter for Reporting {
     async fn export(&self, spans: Vec<SpanData>) -> OTelSdkResult {
         let exporter = Arc::clone(&self.exporter);
         let count = spans.len();
-        let sending = self.runtime.spawn(async move {
-            opentelemetry_sdk::trace::SpanExporter::export(&*exporter, spans).await
-        });
+        let sending = self
+            .runtime
+            .spawn(async move { opentelemetry_sdk::trace::SpanExporter::export(&*exporter, spans).await });
         let sent = sending
             .await
             .unwrap_or_else(|panic| Err(OTelSdkError::InternalFailure(panic.to_string())));

@@ -69,7 +69,9 @@ impl TraceConfiguration {
                 }
                 (Some("opentelemetry"), name) => collector.set(name, value)?,
                 (None, _) => bail!("--trace-config={name}: there are level, rate, count and mode"),
-                (Some("triton"), _) => bail!("--trace-config=triton,{name}: there are file and log-frequency"),
+                (Some("triton"), _) => {
+                    bail!("--trace-config=triton,{name}: there are file and log-frequency")
+                }
                 (Some(scope), _) => bail!("--trace-config={scope},…: there are triton and opentelemetry"),
             }
         }
@@ -108,15 +110,26 @@ fn is_asked_for(variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<boo
         Some("otlp") | None => {}
         Some(other) => bail!("OTEL_TRACES_EXPORTER={other} is not supported: there are otlp and none"),
     }
-    Ok(["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
-        .into_iter()
-        .any(|name| variable(name).is_some()))
+    Ok([
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    ]
+    .into_iter()
+    .any(|name| variable(name).is_some()))
 }
 
 impl OpenTelemetrySettings {
     fn set(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
-        let wrong = || anyhow::anyhow!("--trace-config=opentelemetry,{name}={value}: it must be a whole number above 0");
-        let number = || value.parse::<usize>().ok().filter(|number| *number > 0).ok_or_else(wrong);
+        let wrong = || {
+            anyhow::anyhow!("--trace-config=opentelemetry,{name}={value}: it must be a whole number above 0")
+        };
+        let number = || {
+            value
+                .parse::<usize>()
+                .ok()
+                .filter(|number| *number > 0)
+                .ok_or_else(wrong)
+        };
         match name {
             "url" if value.contains("://") => self.url = Some(value.to_owned()),
             "url" => self.url = Some(format!("http://{value}")),
@@ -196,8 +209,14 @@ mod tests {
             (&["mode=jaeger"], "triton and opentelemetry"),
             (&["zipkin,url=x"], "triton and opentelemetry"),
             (&["triton,url=x"], "file and log-frequency"),
-            (&["opentelemetry,url=x"], "needs --trace-config=mode=opentelemetry"),
-            (&["mode=opentelemetry", "opentelemetry,bsp_max_queue_size=0"], "above 0"),
+            (
+                &["opentelemetry,url=x"],
+                "needs --trace-config=mode=opentelemetry",
+            ),
+            (
+                &["mode=opentelemetry", "opentelemetry,bsp_max_queue_size=0"],
+                "above 0",
+            ),
             (&["mode=opentelemetry", "opentelemetry,file=x"], "there are url"),
         ] {
             let error = configure(flags, &[]).unwrap_err().to_string();

@@ -121,7 +121,9 @@ impl FileTrace {
             json!({"id": id, "timestamps": [{"name": name, "ns": u64::try_from(nanoseconds).unwrap_or(u64::MAX)}]})
         };
         let stamps = std::mem::take(&mut *self.stamps());
-        let trace: Vec<_> = std::iter::once(head).chain(stamps.into_iter().map(stamp)).collect();
+        let trace: Vec<_> = std::iter::once(head)
+            .chain(stamps.into_iter().map(stamp))
+            .collect();
         self.file.write(&trace, self.frequency);
     }
 

@@ -23,11 +23,11 @@ use crate::error::Result;
 use collector::Collector;
 pub use configuration::{Mode, OpenTelemetrySettings, TraceConfiguration};
 use file::TraceFile;
+pub(crate) use request::record;
 pub use request::{Outcome, RequestTrace};
-pub(crate) use request::{as_integer, record};
 use sampling::Samplers;
-pub use settings::TraceValues;
 use settings::TraceSettings;
+pub use settings::TraceValues;
 
 /// Where traces go.
 enum Outlet {

@@ -135,7 +135,9 @@ impl RequestTrace {
             Sink::Spans { tracer, context, .. } => {
                 let parent = Context::new().with_remote_span_context(context.clone());
                 let queue = SpanBuilder::from_name("queue").with_start_time(queued);
-                tracer.build_with_context(queue, &parent).end_with_timestamp(started);
+                tracer
+                    .build_with_context(queue, &parent)
+                    .end_with_timestamp(started);
                 let event = |name: &'static str, time| Event::new(name, time, Vec::new(), 0);
                 let compute = SpanBuilder::from_name("compute")
                     .with_start_time(started)
@@ -203,7 +205,7 @@ pub(crate) fn record(execution: &Execution) {
     }
 }
 
-pub(crate) fn as_integer(number: u64) -> i64 {
+fn as_integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

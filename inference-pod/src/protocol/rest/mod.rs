@@ -15,6 +15,7 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::exchange::{Exchange, Front, Kind};
 use super::intake::ROW_EXPANSION;
 use super::{Service, body, status};
 use crate::error::{InferenceError, Result};
@@ -25,6 +26,14 @@ use crate::tensor::{InferenceRequest, InferenceResponse};
 type Context = State<Arc<Service>>;
 
 const PREDICT: &str = ":predict";
+const PREDICT_BY_VERB: Front = Front {
+    name: "POST /v1/models/{model}:predict",
+    kind: Kind::Rest("/v1/models/{model}:predict"),
+};
+const PREDICT_BY_PATH: Front = Front {
+    name: "POST /predict/{model}",
+    kind: Kind::Rest("/predict/{model}"),
+};
 
 /// All routes.
 pub fn router(service: Arc<Service>) -> Router {
@@ -92,7 +101,7 @@ async fn predict_by_verb(
     body: Body,
 ) -> Result<Response> {
     match segment.strip_suffix(PREDICT) {
-        Some(name) => predict(&service, name, &headers, body).await,
+        Some(name) => predict(&service, name, &headers, body, &PREDICT_BY_VERB).await,
         None => Err(InferenceError::not_found(format!(
             "POST to /v1/models/{segment}{PREDICT} or /predict/{segment}"
         ))),
@@ -105,10 +114,28 @@ async fn predict_by_path(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
-    predict(&service, &name, &headers, body).await
+    predict(&service, &name, &headers, body, &PREDICT_BY_PATH).await
 }
 
-async fn predict(service: &Service, name: &str, headers: &HeaderMap, body: Body) -> Result<Response> {
+async fn predict(
+    service: &Service,
+    name: &str,
+    headers: &HeaderMap,
+    body: Body,
+    front: &'static Front,
+) -> Result<Response> {
+    let mut exchange = Exchange::begin(service, front, headers, name);
+    let answered = respond(service, name, headers, body, &mut exchange).await;
+    exchange.end(answered)
+}
+
+async fn respond(
+    service: &Service,
+    name: &str,
+    headers: &HeaderMap,
+    body: Body,
+    exchange: &mut Exchange<'_>,
+) -> Result<Response> {
     // Whoever asks for what is not there need not send it all.
     drop(service.registry.find(name, None)?);
     let body::Received {
@@ -120,7 +147,7 @@ async fn predict(service: &Service, name: &str, headers: &HeaderMap, body: Body)
     // Looked up when the request is whole: a slow sender must not keep a version that is to be unloaded.
     let model = service.registry.find(name, None)?;
     let decoding_model = Arc::clone(&model);
-    let requests = body::decode_held(body.len(), &memory, move || {
+    let mut requests = body::decode_held(body.len(), &memory, move || {
         let request: Request = serde_json::from_slice(&body).map_err(|error| {
             InferenceError::invalid(format!(
                 "the body is not JSON of the form {{\"instances\": [row, …]}} with a list or an object as each row: {error}"
@@ -129,7 +156,12 @@ async fn predict(service: &Service, name: &str, headers: &HeaderMap, body: Body)
         rows::decode(&decoding_model, &request.instances)
     })
     .await?;
+    let trace = exchange.received(model.version, "");
+    for request in &mut requests {
+        request.trace.clone_from(&trace);
+    }
     let answers = run(&model, requests, &memory).await?;
+    exchange.computed();
     let mut predictions = Vec::new();
     for part in &answers {
         predictions.extend(answer::predictions(&model, part)?);
