@@ -170,10 +170,13 @@ impl<'a> Exchange<'a> {
     }
 
     fn log(&self, status: &Status, end: &End<'_>) {
-        let suppressed = match (status.is_fault, FAILURES.permit(Instant::now())) {
-            (false, _) => None,
-            (true, Some(suppressed)) => (suppressed > 0).then_some(suppressed),
-            (true, None) => return,
+        let suppressed = if status.is_fault {
+            let Some(suppressed) = FAILURES.permit(Instant::now()) else {
+                return;
+            };
+            (suppressed > 0).then_some(suppressed)
+        } else {
+            None
         };
         let (Kind::Http(operation) | Kind::Rest(operation) | Kind::Grpc(operation)) = self.front.kind;
         let trace_id = self.trace.as_ref().and_then(|trace| trace.trace_id());

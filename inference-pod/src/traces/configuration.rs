@@ -75,7 +75,7 @@ impl TraceConfiguration {
                 (Some(scope), _) => bail!("--trace-config={scope},…: there are triton and opentelemetry"),
             }
         }
-        let by_environment = mode.is_none() && file.is_none() && is_asked_for(&variable)?;
+        let by_environment = mode.is_none() && file.is_none() && is_asked_for(variable)?;
         let is_off = variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let mode = match mode {
             Some("opentelemetry") if is_off => Mode::Triton(None),

@@ -30,7 +30,7 @@ enum Sink {
     Spans {
         tracer: SdkTracer,
         context: SpanContext,
-        span: Mutex<Span>,
+        span: Box<Mutex<Span>>,
     },
     File(FileTrace),
 }
@@ -63,7 +63,7 @@ impl RequestTrace {
         let sink = Sink::Spans {
             tracer,
             context,
-            span: Mutex::new(span),
+            span: Box::new(Mutex::new(span)),
         };
         let trace_id = match &sink {
             Sink::Spans { context, .. } => Some(context.trace_id()),
