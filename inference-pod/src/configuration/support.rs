@@ -96,7 +96,9 @@ mod tests {
                 let value = inner.field("value").filter(|_| field.map);
                 match value.map(|value| value.kind) {
                     Some(Kind::Message(value)) => self::rows(&MESSAGES[value], &format!("{path}[]."), rows),
-                    _ => self::rows(inner, &format!("{path}."), rows),
+                    // A map of plain values has nothing more to show.
+                    Some(_) => {}
+                    None => self::rows(inner, &format!("{path}."), rows),
                 }
             }
         }

@@ -91,6 +91,13 @@ pub fn write(config: &ModelConfig) -> String {
             format_args!("parameters {{ key: {key} value {{ string_value: {value} }} }}"),
         );
     }
+    for (key, value) in &config.metric_tags {
+        let (key, value) = (quoted(key), quoted(value));
+        line(
+            &mut text,
+            format_args!("metric_tags {{ key: {key} value: {value} }}"),
+        );
+    }
     for sample in &config.warm_ups {
         line(&mut text, format_args!("model_warmup {}", warm_up(sample)));
     }
@@ -232,6 +239,7 @@ mod tests {
                 ("run".into(), "line\nbreak".into()),
                 ("intra_op_thread_count".into(), "2".into()),
             ]),
+            metric_tags: BTreeMap::from([("team".into(), "a \"b\"".into())]),
             session: SessionSettings {
                 intra_op_threads: Some(2),
                 optimization: GraphOptimization::Basic,

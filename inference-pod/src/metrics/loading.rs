@@ -7,7 +7,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::labels::{ModelLabels, PhaseLabels};
+use super::labels::{DetailLabels, ModelLabels};
 
 type Real = Gauge<f64, AtomicU64>;
 
@@ -15,7 +15,7 @@ const PHASES: [&str; 3] = ["fetch", "open", "warm_up"];
 
 pub(super) struct LoadingFamilies {
     duration: Family<ModelLabels, Real>,
-    phases: Family<PhaseLabels, Real>,
+    phases: Family<DetailLabels, Real>,
     fetched_bytes: Family<ModelLabels, Real>,
     bytes_per_second: Family<ModelLabels, Real>,
 }
@@ -95,7 +95,7 @@ impl LoadingFamilies {
     pub(super) fn of(&self, labels: &ModelLabels) -> Loading {
         Loading {
             duration: self.duration.get_or_create_owned(labels),
-            phases: PHASES.map(|phase| self.phases.get_or_create_owned(&labels.with_phase(phase))),
+            phases: PHASES.map(|phase| self.phases.get_or_create_owned(&labels.with("phase", phase))),
             fetched_bytes: self.fetched_bytes.get_or_create_owned(labels),
             bytes_per_second: self.bytes_per_second.get_or_create_owned(labels),
         }
@@ -106,7 +106,7 @@ impl LoadingFamilies {
             family.remove(labels);
         }
         for phase in PHASES {
-            self.phases.remove(&labels.with_phase(phase));
+            self.phases.remove(&labels.with("phase", phase));
         }
     }
 }

@@ -11,7 +11,7 @@ mod saturation;
 mod settings;
 mod summaries;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -99,9 +99,15 @@ impl Metrics {
 
     /// Handles for one model version; all of them are exposed, at zero, from now on.
     pub fn of_model(&self, model: &str, version: u64) -> ModelMetrics {
+        self.of_tagged_model(model, version, BTreeMap::new())
+    }
+
+    /// The same with more labels.
+    pub fn of_tagged_model(&self, model: &str, version: u64, tags: BTreeMap<String, String>) -> ModelMetrics {
         let labels = ModelLabels {
             model: model.to_owned(),
             version: version.to_string(),
+            tags: Arc::new(tags),
         };
         let families = &self.families;
         // Held until they are looked up: whoever drops the last of the others meanwhile would take them away.

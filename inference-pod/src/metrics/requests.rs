@@ -7,14 +7,14 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::counter::{FailureReason, TritonCounter};
-use super::labels::{FailureLabels, ModelLabels};
+use super::labels::{DetailLabels, ModelLabels};
 
 type Counters = Family<ModelLabels, TritonCounter>;
 type Pending = Gauge<i64, AtomicI64>;
 
 pub(super) struct RequestFamilies {
     success: Counters,
-    failure: Family<FailureLabels, TritonCounter>,
+    failure: Family<DetailLabels, TritonCounter>,
     inferences: Counters,
     executions: Counters,
     durations: [Counters; DURATIONS.len()],
@@ -121,7 +121,7 @@ impl RequestFamilies {
         Requests {
             success: self.success.get_or_create_owned(labels),
             failures: FailureReason::NAMES
-                .map(|reason| self.failure.get_or_create_owned(&labels.with_reason(reason))),
+                .map(|reason| self.failure.get_or_create_owned(&labels.with("reason", reason))),
             inferences: self.inferences.get_or_create_owned(labels),
             executions: self.executions.get_or_create_owned(labels),
             request_duration_us: request,
@@ -141,7 +141,7 @@ impl RequestFamilies {
             family.remove(labels);
         }
         for reason in FailureReason::NAMES {
-            self.failure.remove(&labels.with_reason(reason));
+            self.failure.remove(&labels.with("reason", reason));
         }
         self.pending.remove(labels);
     }

@@ -150,7 +150,11 @@ impl Loader {
             fetched_bytes,
             ..
         } = local;
-        let statistics = Arc::new(Statistics::new(self.metrics.of_model(name, version)));
+        let statistics = Arc::new(Statistics::new(self.metrics.of_tagged_model(
+            name,
+            version,
+            config.metric_tags.clone(),
+        )));
         let graph = sessions
             .first()
             .map(|session| Graph {

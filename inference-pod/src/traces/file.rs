@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -34,12 +34,21 @@ pub(super) struct FileTrace {
 }
 
 impl TraceFile {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self {
-            path,
+    pub(super) fn new(path: &Path) -> anyhow::Result<Self> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder {
+            anyhow::ensure!(
+                folder.is_dir(),
+                "--trace-config=triton,file={}: there is no folder {}; make it, or name another file",
+                path.display(),
+                folder.display()
+            );
+        }
+        Ok(Self {
+            path: path.to_owned(),
             next_id: AtomicU64::new(1),
             state: Mutex::default(),
-        }
+        })
     }
 
     /// Adds a trace; after `frequency` of them a new file begins, unless it is 0.
@@ -143,7 +152,7 @@ mod tests {
             let text = std::fs::read_to_string(folder.path().join(name)).unwrap();
             serde_json::from_str(&text).unwrap()
         };
-        let file = Arc::new(TraceFile::new(folder.path().join("t.json")));
+        let file = Arc::new(TraceFile::new(&folder.path().join("t.json")).unwrap());
         for _ in 0..3 {
             let trace = FileTrace::new(Arc::clone(&file), 2);
             trace.stamp("REQUEST_START", SystemTime::now());

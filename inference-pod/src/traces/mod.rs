@@ -72,7 +72,7 @@ impl Traces {
         let outlet = match &configuration.mode {
             Mode::OpenTelemetry(settings) => Outlet::Collector(Box::new(Collector::start(settings)?)),
             Mode::Triton(None) => Outlet::None,
-            Mode::Triton(Some(path)) => Outlet::File(Arc::new(TraceFile::new(path.clone()))),
+            Mode::Triton(Some(path)) => Outlet::File(Arc::new(TraceFile::new(path)?)),
         };
         let settings = TraceSettings::new(configuration);
         Ok(Self {

@@ -110,6 +110,19 @@ async fn the_page_lists_every_metric_with_its_type_and_labels_and_no_other() {
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
+    let of_model = "{model=\"dense_1\",version=\"1\"";
+    let sum = server
+        .metric(&format!("nv_inference_request_summary_us_sum{of_model}}}"))
+        .await;
+    let median = server
+        .metric(&format!(
+            "nv_inference_request_summary_us{of_model},quantile=\"0.5\"}}"
+        ))
+        .await;
+    assert!(
+        (median - sum).abs() <= sum * 0.01,
+        "one request: {median} of {sum}"
+    );
     for name in ["nv_cpu_memory_total_bytes", "nv_cpu_memory_used_bytes"] {
         assert!(server.metric(&format!("{name} ")).await > 1e6);
     }
@@ -125,8 +138,9 @@ async fn the_page_lists_every_metric_with_its_type_and_labels_and_no_other() {
 }
 
 #[tokio::test]
-async fn flags_of_tritonserver_choose_metrics() {
+async fn flags_of_tritonserver_and_tags_of_the_model_choose_metrics() {
     let repository = Repository::of(&["dense_1"]);
+    repository.config("dense_1", "metric_tags { key: \"team\" value: \"fraud\" }");
     let few = Server::start(
         &repository.uri(),
         &[
@@ -141,7 +155,14 @@ async fn flags_of_tritonserver_choose_metrics() {
     for absent in ["nv_cpu_", "_duration_us", "_summary_us", "first_response"] {
         assert!(!text.contains(absent), "{absent}\n{text}");
     }
-    assert!(text.contains("nv_inference_count{"));
+    for line in [
+        "nv_inference_count{model=\"dense_1\",version=\"1\",team=\"fraud\"} 1",
+        "nv_inference_request_failure{model=\"dense_1\",version=\"1\",team=\"fraud\",reason=\"OTHER\"} 0",
+    ] {
+        assert!(text.contains(&format!("{line}\n")), "{line}\n{text}");
+    }
+    let config = few.get(format!("{}/v2/models/dense_1/config", few.http)).await;
+    assert_eq!(config["metric_tags"], json!({"team": "fraud"}));
     let none = Server::start(&repository.uri(), &["--allow-metrics=false"]).await;
     let answer = client()
         .get(format!("{}/metrics", none.metrics))

@@ -301,7 +301,7 @@ async fn requests_that_ran_together_are_linked() {
     for (span, linked) in [(&one, &other), (&other, &one)] {
         assert_eq!(attribute(span, "aiops.batch.requests"), 2);
         let links: Vec<_> = span.links.iter().map(|link| link.span_id.clone()).collect();
-        assert_eq!(links, [linked.span_id.clone()]);
+        assert_eq!(links, std::slice::from_ref(&linked.span_id));
     }
     let answer = client()
         .get(format!("{}/metrics", server.metrics))
@@ -506,6 +506,11 @@ async fn settings_that_cannot_be_honoured_end_the_start_with_the_remedy() {
             ],
             vec![],
             "use TIMESTAMPS",
+        ),
+        (
+            &["--trace-config=triton,file=/absent/trace.json"],
+            vec![],
+            "there is no folder /absent",
         ),
         (&["--trace-config=rate=often"], vec![], "0 or greater"),
         (

@@ -35,6 +35,7 @@ pub fn read(text: &str) -> Result<ModelConfig> {
             "version_policy" => config.version_policy = scheduling::version_policy(setting)?,
             "optimization" => config.session.optimization = graph_optimization(setting)?,
             "parameters" => parameters::read(setting, &mut config)?,
+            "metric_tags" => parameters::read_tag(setting, &mut config)?,
             "model_warmup" => config.warm_ups.push(warm_up::read(setting)?),
             // What is left says what an absent field says, or was warned of.
             _ => {}

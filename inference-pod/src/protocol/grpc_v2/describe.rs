@@ -74,6 +74,7 @@ pub(super) fn config(config: &ModelConfig) -> proto::ModelConfig {
         }],
         default_model_filename: config.model_file.clone(),
         parameters: config.parameters.iter().map(parameter).collect(),
+        metric_tags: config.metric_tags.clone().into_iter().collect(),
         scheduling_choice: config
             .dynamic_batching
             .as_ref()

@@ -76,6 +76,7 @@ pub(super) fn config(config: &ModelConfig) -> Value {
         "instance_group": [{"name": config.name, "kind": "KIND_CPU", "count": config.instances}],
         "default_model_filename": config.model_file,
         "parameters": parameters,
+        "metric_tags": config.metric_tags,
     });
     if let Some(batching) = &config.dynamic_batching {
         let delay = u64::try_from(batching.max_queue_delay.as_micros()).unwrap_or(u64::MAX);
