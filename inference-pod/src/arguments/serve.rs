@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{
     AccessArguments, CacheArguments, CommonArguments, ConnectionArguments, ListenArguments, ModelArguments,
-    RestArguments, TlsArguments,
+    ObserveArguments, RestArguments, TlsArguments,
 };
 
 /// Flags of the server.
@@ -34,6 +34,9 @@ pub struct ServeArguments {
     /// Who may call what.
     #[command(flatten)]
     pub access: AccessArguments,
+    /// What it tells of itself.
+    #[command(flatten)]
+    pub observe: ObserveArguments,
     /// How it ends.
     #[command(flatten)]
     pub shutdown: ShutdownArguments,

@@ -15,7 +15,7 @@ use super::sessions::{self, OpenError};
 use super::version::{Answering, Graph, ModelVersion, Parts, Sessions};
 use super::warm_up;
 use crate::configuration::{self, ConfigError, InstanceGroup, ModelConfig};
-use crate::metrics::Metrics;
+use crate::metrics::{LoadTimes, Metrics};
 use crate::runtime::{GraphSession, Runtime, SessionError};
 use crate::scheduler::{Limits, Scheduler};
 use crate::statistics::Statistics;
@@ -148,7 +148,9 @@ impl Loader {
         }
         let config = match config {
             Some(config) if config.ensemble.is_some() => {
-                return self.load_ensemble(repository, name, version, local, config).await;
+                return self
+                    .load_ensemble(repository, name, version, local, config, fetch)
+                    .await;
             }
             config => config,
         };
@@ -167,7 +169,11 @@ impl Loader {
             fetched_bytes,
             ..
         } = local;
-        let statistics = Arc::new(Statistics::new(self.metrics.of_model(name, version)));
+        let statistics = Arc::new(Statistics::new(self.metrics.of_tagged_model(
+            name,
+            version,
+            config.metric_tags.clone(),
+        )));
         let graph = sessions
             .first()
             .map(|session| Graph {
@@ -175,23 +181,20 @@ impl Loader {
                 outputs: session.outputs().to_vec(),
             })
             .expect("instance counts below 1 are refused when the configuration is read");
-        let cache = VersionCache::open(
-            self.response_cache.as_ref(),
-            &config,
-            version,
-            &self.metrics,
-            &statistics,
-        );
+        let cache = VersionCache::open(self.response_cache.as_ref(), &config, version, &statistics);
         let scheduler = Scheduler::start(
             &format!("{name}/{version}"),
             sessions,
             Limits::of(&config),
             &statistics,
         )?;
-        statistics
-            .metrics()
-            .load_duration
-            .set(start.elapsed().as_secs_f64());
+        statistics.metrics().loading.record(&LoadTimes {
+            fetch,
+            open,
+            warm_up,
+            total: start.elapsed(),
+            fetched_bytes,
+        });
         tracing::info!(
             model = name,
             version,

@@ -122,6 +122,7 @@ impl ModelVersion {
         memory: &Arc<Reservation>,
     ) -> Result<InferenceResponse> {
         let received = Instant::now();
+        let _in_flight = self.statistics.metrics().saturation.request();
         let accepted = accept(self, &request).inspect_err(|_| {
             self.statistics
                 .record_failure(FailureReason::Other, received.elapsed());
@@ -160,6 +161,7 @@ impl ModelVersion {
                 received,
                 deadline,
                 memory: Arc::clone(memory),
+                trace: request.trace,
             })
             .await?;
         let outputs = outputs

@@ -7,6 +7,7 @@ pub(crate) mod binary_tensor;
 mod body;
 mod classification;
 mod compression;
+mod exchange;
 pub mod grpc_v2;
 pub mod http_v2;
 mod intake;
@@ -21,13 +22,13 @@ mod status;
 
 pub use intake::{Accepted, Intake};
 pub use repository::ModelControl;
-pub use settings::TraceSettings;
 
 use std::sync::Arc;
 
 use crate::error::InferenceError;
 use crate::lifecycle::Lifecycle;
 use crate::models::Registry;
+use crate::traces::Traces;
 
 /// Name that the server gives itself.
 pub const SERVER_NAME: &str = "aiops-inference-pod";
@@ -51,8 +52,10 @@ pub struct Service {
     pub control: ModelControl,
     /// Who may call what.
     pub access: Arc<access::Access>,
-    /// Trace settings, as clients changed them.
-    pub trace: TraceSettings,
+    /// What is traced.
+    pub trace: Arc<Traces>,
+    /// The scheme of URLs of HTTP and REST: `http`, or `https` under TLS.
+    pub http_scheme: &'static str,
 }
 
 impl Service {
@@ -67,6 +70,7 @@ impl Service {
             ("model_configuration", true),
             ("binary_tensor_data", true),
             ("statistics", true),
+            ("trace", self.trace.has_outlet()),
             ("logging", true),
         ];
         let works = |(name, works): (&'static str, bool)| works.then_some(name);

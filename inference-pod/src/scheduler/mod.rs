@@ -167,6 +167,7 @@ mod tests {
             received: Instant::now(),
             deadline: None,
             memory: Arc::new(memory),
+            trace: None,
         })
     }
 
@@ -195,7 +196,7 @@ mod tests {
         let error = scheduler.run(late).await.unwrap_err();
         assert_eq!(error.message, "Request timeout expired");
         assert_eq!(budget.taken(), 0);
-        assert_eq!(statistics.metrics().pending.get(), 0);
+        assert_eq!(statistics.metrics().requests.pending.get(), 0);
         assert_eq!(statistics.metrics().failure(FailureReason::Rejected).value(), 1);
         assert_eq!(statistics.metrics().failure(FailureReason::Canceled).value(), 0);
     }
@@ -216,7 +217,7 @@ mod tests {
         assert_eq!(batch.len(), 4);
         drop(waiting);
         assert_eq!(budget.taken(), 4 * 2 * REQUEST_BYTES);
-        assert_eq!(statistics.metrics().pending.get(), 0);
+        assert_eq!(statistics.metrics().requests.pending.get(), 0);
         assert_eq!(statistics.snapshot().fail.count, 6);
 
         for _ in 0..1000 {

@@ -54,7 +54,9 @@ pub(super) fn work(
     statistics: &Statistics,
     _alive: mpsc::Sender<()>,
 ) {
+    let worker = statistics.metrics().saturation.worker();
     while let Some(batch) = queue.take() {
+        let _busy = worker.busy();
         // Runs catch their own panics. One around them costs its batch, whose callers are told; without this it would
         // cost all later ones an answer.
         let served = catch_unwind(AssertUnwindSafe(|| serve(&mut session, batch, statistics)));
@@ -126,11 +128,13 @@ fn answer(batch: Vec<Queued>, executed: Executed, taken: Instant, statistics: &S
         .map(|Queued { job, entered, .. }| Member {
             queued: taken.saturating_duration_since(*entered),
             total: now.saturating_duration_since(job.received),
+            trace: job.trace.clone(),
         })
         .collect();
     // Counted before the answers leave, so that a client that reads the statistics finds its own request in them.
     statistics.record_execution(&Execution {
         rows,
+        started: Some(taken),
         phases: executed.phases,
         members,
     });

@@ -61,6 +61,7 @@ pub(super) fn request(message: ModelInferRequest) -> Result<(InferenceRequest, C
         outputs,
         timeout: policy.timeout,
         priority: policy.priority,
+        trace: None,
     };
     Ok((request, classes))
 }

@@ -113,6 +113,7 @@ pub(super) fn decode(
             outputs,
             timeout: policy.timeout,
             priority: policy.priority,
+            trace: None,
         },
         wanted,
     ))

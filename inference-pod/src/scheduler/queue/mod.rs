@@ -40,6 +40,11 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn new(limits: Limits, statistics: Arc<Statistics>) -> Self {
         let departures = limits.preserves_order.then(Arc::default);
+        let most = limits
+            .levels
+            .iter()
+            .fold(0_usize, |sum, level| sum.saturating_add(level.max_requests));
+        statistics.metrics().saturation.set_queue_limit(most);
         Self {
             statistics,
             state: Mutex::new(State {
@@ -72,7 +77,7 @@ impl Queue {
             job.reply.join(departures);
         }
         let ticket = state.waiting.enter(job, bytes, now);
-        self.statistics.metrics().pending.inc();
+        self.statistics.metrics().requests.pending.inc();
         self.wake(state);
         Ok(ticket)
     }
@@ -96,7 +101,7 @@ impl Queue {
         let now = Instant::now();
         let mut state = self.lock();
         let queued = state.waiting.leave(ticket, now)?;
-        self.statistics.metrics().pending.dec();
+        self.statistics.metrics().requests.pending.dec();
         self.wake(state);
         Some(queued)
     }
@@ -116,7 +121,11 @@ impl Queue {
             }
             match next {
                 Next::Batch(batch) => {
-                    self.statistics.metrics().pending.dec_by(batch.len() as i64);
+                    self.statistics
+                        .metrics()
+                        .requests
+                        .pending
+                        .dec_by(batch.len() as i64);
                     // Another worker may be told of the rest, or have to wait for it.
                     state.alarm = None;
                     self.wake(state);
@@ -176,7 +185,11 @@ impl Queue {
     /// Without the lock, since those who wait are told.
     fn bury_all<'a>(&'a self, state: MutexGuard<'a, State>, dead: &mut Vec<Queued>) -> MutexGuard<'a, State> {
         drop(state);
-        self.statistics.metrics().pending.dec_by(dead.len() as i64);
+        self.statistics
+            .metrics()
+            .requests
+            .pending
+            .dec_by(dead.len() as i64);
         for queued in dead.drain(..) {
             self.bury(queued.job);
         }
