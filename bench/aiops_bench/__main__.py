@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from . import models
+from . import models, report
 from .load import Generator
 from .measure import Measurement, OutOfTimeError
 from .plan import PLANS
@@ -20,10 +20,7 @@ UNFINISHED = 75
 def main() -> int:
     arguments = parse()
     plan = PLANS[arguments.plan]
-    for name in ("systems", "models"):
-        if chosen := getattr(arguments, name):
-            plan = replace(plan, **{name: tuple(chosen.split(","))})
-    for name in ("repeats", "seconds", "concurrencies"):
+    for name in ("systems", "models", "repeats", "seconds", "concurrencies"):
         if (chosen := getattr(arguments, name)) is not None:
             plan = replace(plan, **{name: chosen})
     folder: Path = arguments.folder
@@ -44,18 +41,25 @@ def main() -> int:
         deadline=time.monotonic() + arguments.time_limit,
     )
     try:
-        measurement.run()
+        if not arguments.report_only:
+            measurement.run()
     except OutOfTimeError:
         print("the time is over; the same command goes on from here", file=sys.stderr)
         return UNFINISHED
+    report.write(measurement.results, arguments.report)
+    print(f"written: {arguments.report / 'report.md'}")
     return 0
+
+
+def names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="aiops_bench", description=__doc__)
     parser.add_argument("--plan", choices=PLANS, default="quick")
-    parser.add_argument("--systems", help="only these, separated by commas")
-    parser.add_argument("--models", help="only these, separated by commas")
+    parser.add_argument("--systems", type=names, help="only these, separated by commas")
+    parser.add_argument("--models", type=names, help="only these, separated by commas")
     parser.add_argument("--concurrencies", type=lambda text: tuple(int(part) for part in text.split(",")))
     parser.add_argument("--repeats", type=int)
     parser.add_argument("--seconds", type=float, help="of each point")
@@ -65,6 +69,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--inference-pod", type=Path, required=True, help="this server's program")
     parser.add_argument("--onnxruntime", type=Path, required=True, help="libonnxruntime.so")
     parser.add_argument("--python", action="append", default=[], help="PEER=interpreter of its environment")
+    parser.add_argument("--report", type=Path, required=True, help="folder of the report")
+    parser.add_argument("--report-only", action="store_true", help="write the report of what is there")
     parser.add_argument("--time-limit", type=float, default=1e9, help=f"seconds; then ends with {UNFINISHED}")
     return parser.parse_args()
 

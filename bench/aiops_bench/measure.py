@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from . import bare, payloads
+from .events import Events
 from .load import Generator, Load, Result
 from .models import MODELS, Array
 from .payloads import Protocol
 from .plan import Plan, Point
 from .processes import SERVER_CORE
 from .results import Results, key
-from .systems import SYSTEMS, Installation, Running, Setting
+from .systems import ONE_MODEL_SYSTEMS, SYSTEMS, Installation, Running, Setting
 
 # A point during which others took more than this of a core is measured again, twice at most.
 MOST_FOREIGN_LOAD = 0.1
@@ -46,6 +47,8 @@ class Measurement:
         for repeat, system in self.plan.rounds():
             self.measure_bare(repeat)
             self.measure_system(repeat, system)
+        if self.plan.events:
+            Events(self.installation, self.generator, self.files, self.results, self.check_time).run()
 
     def check_time(self) -> None:
         if time.monotonic() > self.deadline:
@@ -66,8 +69,18 @@ class Measurement:
         todo = [point for point in self.plan.points(tuple(Protocol)) if key(repeat, system, point) not in done]
         if not todo or system in {line["system"] for line in self.results.of_kind("failure")}:
             return
+        names = self.plan.models
+        if system not in ONE_MODEL_SYSTEMS:
+            self.measure_models(repeat, system, names, todo)
+            return
+        for name in names:
+            self.measure_models(repeat, system, (name,), [point for point in todo if point.model == name])
+
+    def measure_models(self, repeat: int, system: str, names: tuple[str, ...], todo: list[Point]) -> None:
+        if not todo:
+            return
         self.check_time()
-        models = [MODELS[name] for name in self.plan.models]
+        models = [MODELS[name] for name in names]
         with tempfile.TemporaryDirectory(prefix=f"bench-{system}-") as folder:
             running = SYSTEMS[system](Setting(self.installation, self.files, models, Path(folder)))
             with running.server as server:
@@ -98,9 +111,7 @@ class Measurement:
         self.results.add(line | result.as_dict())
         print(describe(system, point, result), flush=True)
 
-    def check_answer(
-        self, system: str, point: Point, arrays: dict[str, Array], answer: bytes, result: Result
-    ) -> None:
+    def check_answer(self, system: str, point: Point, arrays: dict[str, Array], answer: bytes, result: Result) -> None:
         """A fast server that answers something else is not fast."""
         if result.errors:
             raise RuntimeError(f"{system}, {point}: {result.errors} errors, the first: {result.first_error}")

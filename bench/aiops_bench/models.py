@@ -1,8 +1,10 @@
 """The models of the benchmarks, made from a fixed seed, and the requests that are sent to them."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +57,7 @@ class Graph:
         self.weights.append(numpy_helper.from_array(value, name))
         return name
 
-    def add(self, kind: str, *inputs: str, output: str | None = None, **attributes: object) -> str:
+    def add(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
         result = output or f"t{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, list(inputs), [result], **attributes))
         return result
@@ -74,7 +76,7 @@ def floats(name: str, *dims: int | str) -> onnx.ValueInfoProto:
 def mlp(sizes: list[int]) -> onnx.ModelProto:
     graph = Graph(SEED)
     value = "input"
-    for index, (width, following) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for index, (width, following) in enumerate(itertools.pairwise(sizes)):
         is_last = index == len(sizes) - 2
         weights = (graph.weight(width, following), graph.weight(following, scale=0.1))
         value = graph.add("Gemm", value, *weights, output="output" if is_last else None)
@@ -87,7 +89,7 @@ def cnn() -> onnx.ModelProto:
     graph = Graph(SEED)
     value = "input"
     channels = [3, 32, 64, 128, 128]
-    for width, following in zip(channels, channels[1:], strict=False):
+    for width, following in itertools.pairwise(channels):
         spread = float(np.sqrt(2.0 / (width * 9)))
         kernel = graph.weight(following, width, 3, 3, scale=spread)
         value = graph.add("Conv", value, kernel, graph.weight(following, scale=0.1), pads=[1, 1, 1, 1])
@@ -144,7 +146,9 @@ def linear(graph: Graph, value: str, width: int, following: int) -> str:
 
 def attention(graph: Graph, value: str, absent: str) -> str:
     def heads(order: list[int]) -> str:
-        split = graph.add("Reshape", linear(graph, value, HIDDEN, HIDDEN), integers(graph, 0, 0, HEADS, HIDDEN // HEADS))
+        split = graph.add(
+            "Reshape", linear(graph, value, HIDDEN, HIDDEN), integers(graph, 0, 0, HEADS, HIDDEN // HEADS)
+        )
         return graph.add("Transpose", split, perm=order)
 
     query, key, content = heads([0, 2, 1, 3]), heads([0, 2, 3, 1]), heads([0, 2, 1, 3])

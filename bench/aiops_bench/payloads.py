@@ -61,7 +61,12 @@ def numbers(array: Array) -> list[object]:
 
 
 def rows_body(model: Model, arrays: dict[str, Array]) -> Body:
-    named = {port.name: [numbers(row.ravel()) for row in arrays[port.name]] for port in model.inputs}
+    """Each input by its name; that of a model with one is called rows, as the peers' adapters expect."""
+    names = ["rows"] if len(model.inputs) == 1 else [port.name for port in model.inputs]
+    named = {
+        name: [numbers(row.ravel()) for row in arrays[port.name]]
+        for name, port in zip(names, model.inputs, strict=True)
+    }
     return Body(json.dumps(named, separators=(",", ":")).encode())
 
 

@@ -26,6 +26,7 @@ class Plan:
     concurrencies: tuple[int, ...]
     repeats: int
     seconds: float
+    events: bool
     # Models that are measured in the closed loop at these concurrencies only.
     heavy: tuple[str, ...] = ("cnn", "identity", "transformer")
     heavy_concurrencies: tuple[int, ...] = (1, 16)
@@ -44,12 +45,14 @@ class Plan:
 
 
 SERVERS = ("ours", "triton", "mlserver", "kserve", "bentoml", "litserve")
-QUICK = Plan(("ours", "triton"), ("tiny", "mid"), (1, 16, 64), repeats=3, seconds=1.5)
+QUICK = Plan(("ours", "triton"), ("tiny", "mid"), (1, 16, 64), repeats=3, seconds=1.5, events=False)
 FULL = Plan(
     SERVERS,
     ("tiny", "mid", "cnn", "transformer", "identity", "trees"),
     (1, 4, 16, 64),
     repeats=5,
     seconds=5.0,
+    events=True,
 )
-PLANS = {"quick": QUICK, "full": FULL}
+EVENTS = Plan((), (), (), repeats=0, seconds=0, events=True)
+PLANS = {"quick": QUICK, "full": FULL, "events": EVENTS}

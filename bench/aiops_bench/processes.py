@@ -1,5 +1,6 @@
 """Servers as processes: started on one core, watched, and ended with all that they started."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -23,11 +24,16 @@ class Server:
 
     def __init__(self, command: list[str], environment: Mapping[str, str], log: Path) -> None:
         self.log = log
+        self.command = command
+        self.environment = environment
+        self.start()
+
+    def start(self) -> None:
         self.started = time.monotonic()
-        with log.open("wb") as output:
+        with self.log.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603
-                ["taskset", "--cpu-list", SERVER_CORE, *command],
-                env={**os.environ, **environment},
+                ["taskset", "--cpu-list", SERVER_CORE, *self.command],  # noqa: S607
+                env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -44,7 +50,7 @@ class Server:
         """Waits until the address answers with success; answers the seconds since the start."""
         while time.monotonic() < self.started + START_SECONDS:
             if self.process.poll() is not None:
-                raise RuntimeError(f"{self.process.args} ended with {self.process.returncode}, see {self.log}")
+                raise RuntimeError(f"the server ended with {self.process.returncode}, see {self.log}")
             try:
                 with urllib.request.urlopen(url, timeout=1):  # noqa: S310
                     return time.monotonic() - self.started
@@ -55,15 +61,18 @@ class Server:
     def stop(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
-                pass
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
+
+    def restart(self) -> None:
+        """Ends the server as Kubernetes does, and starts it again when it has ended."""
+        self.process.send_signal(signal.SIGTERM)
+        if code := self.process.wait(START_SECONDS):
+            raise RuntimeError(f"the server ended with {code}, see {self.log}")
+        self.start()
 
     def members(self) -> list[psutil.Process]:
         try:

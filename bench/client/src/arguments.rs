@@ -18,9 +18,9 @@ pub enum Protocol {
 /// Sends requests to a server and measures the answers.
 #[derive(Clone, Debug, Parser)]
 pub struct Arguments {
-    /// Where the server listens.
-    #[arg(long)]
-    pub address: SocketAddr,
+    /// Where the server listens; whoever has to connect again goes on to the next where there are several.
+    #[arg(long = "address", required = true)]
+    pub addresses: Vec<SocketAddr>,
     /// How requests travel.
     #[arg(long, value_enum)]
     pub protocol: Protocol,

@@ -1,12 +1,12 @@
 //! gRPC as far as a load generator needs it: messages that are encoded already, over HTTP/2.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context as _, ensure};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use h2::client::SendRequest;
 use http::{Method, Request, Uri};
 use tokio::net::TcpStream;
-
-use crate::arguments::Arguments;
 
 /// As large as those of the servers' own clients, so that no answer waits for the window.
 const WINDOW_BYTES: u32 = 8 << 20;
@@ -36,8 +36,8 @@ pub struct Answer {
 }
 
 impl Connection {
-    pub async fn open(arguments: &Arguments) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(arguments.address).await?;
+    pub async fn open(address: SocketAddr, path: &str) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = h2::client::Builder::new()
             .initial_window_size(WINDOW_BYTES)
@@ -45,7 +45,7 @@ impl Connection {
             .handshake(stream)
             .await?;
         tokio::spawn(connection);
-        let uri = format!("http://{}{}", arguments.address, arguments.path).parse()?;
+        let uri = format!("http://{address}{path}").parse()?;
         Ok(Self { sender, uri })
     }
 

@@ -1,5 +1,7 @@
 //! HTTP/1.1 as far as a load generator needs it: whole requests out, whole answers in.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context as _, bail, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -13,7 +15,7 @@ pub fn request(arguments: &Arguments, body: &[u8], json_length: Option<usize>) -
     let mut head = format!(
         "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n",
         arguments.path,
-        arguments.address,
+        arguments.addresses[0],
         body.len()
     );
     if let Some(length) = json_length {
@@ -44,8 +46,8 @@ pub struct Answer<'a> {
 }
 
 impl Connection {
-    pub async fn open(arguments: &Arguments) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(arguments.address).await?;
+    pub async fn open(address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,

@@ -1,6 +1,7 @@
 //! Who sends when: the next request as soon as one is answered, or each at its own time.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -113,15 +114,15 @@ async fn start_senders(shared: &Rc<Shared>, tasks: &LocalSet) -> anyhow::Result<
     let mut senders = Vec::new();
     let mut connection = None;
     for index in 0..shared.arguments.concurrency {
-        let shared = Rc::clone(shared);
+        let place = Place::of(shared, index);
         match shared.arguments.protocol {
-            Protocol::Http => senders.push(tasks.spawn_local(send_http(shared))),
+            Protocol::Http => senders.push(tasks.spawn_local(send_http(place))),
             Protocol::Grpc => {
                 if index % shared.arguments.streams == 0 || connection.is_none() {
-                    connection = Some(grpc::Connection::open(&shared.arguments).await?);
+                    connection = Some(grpc::Connection::open(place.address(), &shared.arguments.path).await?);
                 }
                 if let Some(connection) = connection.clone() {
-                    senders.push(tasks.spawn_local(send_grpc(shared, connection)));
+                    senders.push(tasks.spawn_local(send_grpc(place, connection)));
                 }
             }
         }
@@ -129,10 +130,43 @@ async fn start_senders(shared: &Rc<Shared>, tasks: &LocalSet) -> anyhow::Result<
     Ok(senders)
 }
 
-async fn send_http(shared: Rc<Shared>) -> anyhow::Result<()> {
-    let mut connection = http1::Connection::open(&shared.arguments).await?;
+/// Where a sender is connected to.
+struct Place {
+    shared: Rc<Shared>,
+    index: usize,
+}
+
+impl Place {
+    fn of(shared: &Rc<Shared>, index: usize) -> Self {
+        Self {
+            shared: Rc::clone(shared),
+            index,
+        }
+    }
+
+    fn address(&self) -> SocketAddr {
+        let addresses = &self.shared.arguments.addresses;
+        addresses[self.index % addresses.len()]
+    }
+
+    /// Opens a connection to the next address that takes one.
+    async fn moved<C>(&mut self, open: impl AsyncFn(SocketAddr) -> anyhow::Result<C>) -> anyhow::Result<C> {
+        loop {
+            self.index += 1;
+            match open(self.address()).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) if !self.shared.arguments.reconnect => return Err(error),
+                Err(_) => tokio::time::sleep(RECONNECT_PAUSE).await,
+            }
+        }
+    }
+}
+
+async fn send_http(mut place: Place) -> anyhow::Result<()> {
+    let shared = Rc::clone(&place.shared);
+    let mut connection = http1::Connection::open(place.address()).await?;
     while let Some(Turn { index, due }) = shared.next().await {
-        let outcome = match connection.call(shared.request(index)).await {
+        let (closes, failure) = match connection.call(shared.request(index)).await {
             Ok(answer) => {
                 shared.keep(index, || Bytes::copy_from_slice(answer.body));
                 let failure = (!answer.is_success).then(|| String::from_utf8_lossy(answer.body).into_owned());
@@ -140,15 +174,17 @@ async fn send_http(shared: Rc<Shared>) -> anyhow::Result<()> {
             }
             Err(error) => (true, Some(format!("{error:#}"))),
         };
-        shared.record(due, outcome.1);
-        if outcome.0 {
-            connection = shared.reopened(http1::Connection::open).await?;
+        shared.record(due, failure);
+        if closes {
+            connection = place.moved(http1::Connection::open).await?;
         }
     }
     Ok(())
 }
 
-async fn send_grpc(shared: Rc<Shared>, mut connection: grpc::Connection) -> anyhow::Result<()> {
+async fn send_grpc(mut place: Place, mut connection: grpc::Connection) -> anyhow::Result<()> {
+    let shared = Rc::clone(&place.shared);
+    let path = &shared.arguments.path;
     while let Some(Turn { index, due }) = shared.next().await {
         match connection.call(shared.request(index)).await {
             Ok(answer) => {
@@ -158,7 +194,9 @@ async fn send_grpc(shared: Rc<Shared>, mut connection: grpc::Connection) -> anyh
             }
             Err(error) => {
                 shared.record(due, Some(format!("{error:#}")));
-                connection = shared.reopened(grpc::Connection::open).await?;
+                connection = place
+                    .moved(async |address| grpc::Connection::open(address, path).await)
+                    .await?;
             }
         }
     }
@@ -224,16 +262,6 @@ impl Shared {
             self.latencies
                 .borrow_mut()
                 .saturating_record(nanoseconds.min(LONGEST_NANOSECONDS));
-        }
-    }
-
-    async fn reopened<C>(&self, open: impl AsyncFn(&Arguments) -> anyhow::Result<C>) -> anyhow::Result<C> {
-        loop {
-            match open(&self.arguments).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) if !self.arguments.reconnect => return Err(error),
-                Err(_) => tokio::time::sleep(RECONNECT_PAUSE).await,
-            }
         }
     }
 }

@@ -1,6 +1,5 @@
 """Triton's Python backend over ONNX Runtime: one run for all requests of a batch."""
 
-# ruff: noqa: E402, I001
 import sys
 
 sys.path.insert(0, "SITE_PACKAGES")
