@@ -52,7 +52,9 @@ class Events:
         with tempfile.TemporaryDirectory(prefix="bench-event-") as folder:
             setting = Setting(self.installation, self.files, [MODELS[name] for name in names], Path(folder))
             if explicit:
-                setting = replace(setting, arguments=("--model-control-mode=explicit", "--load-model=*"))
+                setting = replace(
+                    setting, arguments=(*setting.arguments, "--model-control-mode=explicit", "--load-model=*")
+                )
             running = SYSTEMS[system](setting)
             with running.server as server:
                 server.wait_ready(running.ready_url)

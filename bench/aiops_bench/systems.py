@@ -45,7 +45,7 @@ class Setting:
     models: list[Model]
     folder: Path
     # More arguments of this server.
-    arguments: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ("--drain-delay-secs=0",)
 
     @property
     def log(self) -> Path:
@@ -99,7 +99,7 @@ def v2_targets(
 def start_ours(setting: Setting) -> Running:
     http, grpc, metrics, rest = (free_port() for _ in range(4))
     command = [str(setting.installation.inference_pod)]
-    command += [f"--model-repository={write_repository(setting, 'onnxruntime')}", "--drain-delay-secs=0"]
+    command += [f"--model-repository={write_repository(setting, 'onnxruntime')}"]
     command += setting.arguments
     command += [f"--http-port={http}", f"--grpc-port={grpc}", f"--metrics-port={metrics}", f"--rest-port={rest}"]
     environment = {"ORT_DYLIB_PATH": str(setting.installation.onnxruntime)}
