@@ -1,5 +1,6 @@
 """What happens besides steady load: starts, restarts, models that come and go, a long run."""
 
+import gzip
 import json
 import statistics
 import subprocess
@@ -183,6 +184,14 @@ def peak_p99(events: Events) -> Measured:
     return f"{text} (at its own 80 %, {0.8 * peaks['ours']:,.0f}/s: {own.p99:,.0f} µs)", ours <= triton
 
 
+def image(events: Events) -> Measured:
+    """What images/inference-pod/Dockerfile copies onto its base, compressed as registries keep layers."""
+    programs = (events.installation.inference_pod, events.installation.onnxruntime)
+    sizes = [len(gzip.compress(program.read_bytes(), compresslevel=6)) for program in programs]
+    server, runtime = (f"{size / 1e6:.1f} MB" for size in sizes)
+    return f"{sum(sizes) / 1e6:.1f} MB (server {server}, ONNX Runtime {runtime})", sum(sizes) < 40e6
+
+
 EVENTS: dict[str, Callable[[Events], Measured]] = {
     "ready": ready,
     "peak_p99": peak_p99,
@@ -190,4 +199,5 @@ EVENTS: dict[str, Callable[[Events], Measured]] = {
     "cycles": cycles,
     "soak": soak,
     "restarts": restarts,
+    "image": image,
 }
