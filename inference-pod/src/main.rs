@@ -3,12 +3,23 @@
 use std::process::ExitCode;
 
 use aiops_inference_pod::arguments::{Arguments, Command};
-use aiops_inference_pod::{logging, publish, server};
+use aiops_inference_pod::{logging, publish, runtime, server};
 use clap::{CommandFactory as _, Parser as _};
+
+/// What serves the network. On one processor, more threads only take it from each other, and answers that are ready at the
+/// same time would be written one by one.
+fn network_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    use tokio::runtime::Builder;
+    let mut builder = match runtime::available_threads() {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
+}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match network_runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             Arguments::command()

@@ -4,6 +4,7 @@
 //! waits for company, and only for the configured delay.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -110,6 +111,7 @@ struct State {
     requests: usize,
     bytes: usize,
     next_sequence: u64,
+    idle_workers: usize,
     closed: bool,
 }
 
@@ -118,6 +120,8 @@ pub(super) struct Queue {
     statistics: Arc<Statistics>,
     state: Mutex<State>,
     changed: Condvar,
+    /// Whether somebody is about to wake a worker.
+    is_announced: AtomicBool,
 }
 
 impl Queue {
@@ -127,6 +131,7 @@ impl Queue {
             statistics,
             state: Mutex::default(),
             changed: Condvar::new(),
+            is_announced: AtomicBool::new(false),
         }
     }
 
@@ -159,9 +164,19 @@ impl Queue {
             bytes,
         });
         self.statistics.metrics().pending.inc();
-        drop(state);
-        self.changed.notify_one();
         Ok(sequence)
+    }
+
+    /// Wakes an idle worker for what was submitted, once everything that came in at the same time is in the queue: a worker
+    /// that is woken for the first of them runs a batch of one, and takes the processor from those who submit the others.
+    pub(super) async fn announce(&self) {
+        if self.is_announced.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let announcement = Announcement(self);
+        // The runtime first runs what is ready, and looks at the network again.
+        tokio::task::yield_now().await;
+        drop(announcement);
     }
 
     /// Takes a request out whose caller has stopped waiting, unless a worker has it already.
@@ -200,22 +215,26 @@ impl Queue {
                 if state.closed {
                     return None;
                 }
+                state.idle_workers += 1;
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.idle_workers -= 1;
                 continue;
             };
             match pick {
                 Pick::Wait(pause) => {
+                    state.idle_workers += 1;
                     state = self
                         .changed
                         .wait_timeout(state, pause)
                         .unwrap_or_else(PoisonError::into_inner)
                         .0;
+                    state.idle_workers -= 1;
                 }
                 Pick::Take(key) => {
                     let batch = self.take_from(&mut state, &key, now);
                     if !batch.is_empty() {
                         // A worker that waits for company in another lane may find this one's rest.
-                        if state.requests > 0 {
+                        if state.requests > 0 && state.idle_workers > 0 {
                             self.changed.notify_one();
                         }
                         return Some(batch);
@@ -343,9 +362,27 @@ impl Queue {
         !job.reply.is_closed() && (in_time || self.limits.delays_late_requests)
     }
 
+    #[cfg(test)]
+    pub(super) fn idle_workers(&self) -> usize {
+        self.lock().idle_workers
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change of the state is complete before anything that could panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The promise to wake a worker, which a caller keeps that goes away meanwhile.
+struct Announcement<'a>(&'a Queue);
+
+impl Drop for Announcement<'_> {
+    fn drop(&mut self) {
+        // In this order: who submits after the first of these two announces for himself.
+        self.0.is_announced.store(false, Ordering::SeqCst);
+        if self.0.lock().idle_workers > 0 {
+            self.0.changed.notify_one();
+        }
     }
 }
 
