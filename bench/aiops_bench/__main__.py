@@ -1,6 +1,7 @@
 """The command line: measure, or write the report of what was measured."""
 
 import argparse
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -18,11 +19,15 @@ UNFINISHED = 75
 
 
 def main() -> int:
+    # Whoever ends a run ends the servers that it started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     arguments = parse()
     plan = PLANS[arguments.plan]
     for name in ("systems", "models", "repeats", "seconds", "concurrencies"):
         if (chosen := getattr(arguments, name)) is not None:
             plan = replace(plan, **{name: chosen})
+    if arguments.no_events:
+        plan = replace(plan, events=False)
     folder: Path = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
     pythons = dict(pair.split("=", 1) for pair in arguments.python)
@@ -70,6 +75,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--onnxruntime", type=Path, required=True, help="libonnxruntime.so")
     parser.add_argument("--python", action="append", default=[], help="PEER=interpreter of its environment")
     parser.add_argument("--report", type=Path, required=True, help="folder of the report")
+    parser.add_argument("--no-events", action="store_true", help="steady load alone")
     parser.add_argument("--report-only", action="store_true", help="write the report of what is there")
     parser.add_argument("--time-limit", type=float, default=1e9, help=f"seconds; then ends with {UNFINISHED}")
     return parser.parse_args()
