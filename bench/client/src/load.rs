@@ -118,7 +118,7 @@ async fn start_senders(shared: &Rc<Shared>, tasks: &LocalSet) -> anyhow::Result<
         match shared.arguments.protocol {
             Protocol::Http => senders.push(tasks.spawn_local(send_http(place))),
             Protocol::Grpc => {
-                if index % shared.arguments.streams == 0 || connection.is_none() {
+                if index.is_multiple_of(shared.arguments.streams) || connection.is_none() {
                     connection = Some(grpc::Connection::open(place.address(), &shared.arguments.path).await?);
                 }
                 if let Some(connection) = connection.clone() {
@@ -237,7 +237,7 @@ impl Shared {
     }
 
     fn keep(&self, index: u64, answer: impl FnOnce() -> Bytes) {
-        if self.arguments.keep.is_some() && index % self.requests.len() as u64 == 0 {
+        if self.arguments.keep.is_some() && index.is_multiple_of(self.requests.len() as u64) {
             let mut kept = self.kept.borrow_mut();
             if kept.is_none() {
                 *kept = Some(answer());
