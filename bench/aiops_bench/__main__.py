@@ -51,7 +51,7 @@ def main() -> int:
     except OutOfTimeError:
         print("the time is over; the same command goes on from here", file=sys.stderr)
         return UNFINISHED
-    report.write(measurement.results, arguments.report)
+    report.write(measurement.results, arguments.report, arguments.revision)
     print(f"written: {arguments.report / 'report.md'}")
     return 0
 
@@ -76,6 +76,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--python", action="append", default=[], help="PEER=interpreter of its environment")
     parser.add_argument("--report", type=Path, required=True, help="folder of the report")
     parser.add_argument("--no-events", action="store_true", help="steady load alone")
+    parser.add_argument("--revision", default="unknown", help="of this server, for the report")
     parser.add_argument("--report-only", action="store_true", help="write the report of what is there")
     parser.add_argument("--time-limit", type=float, default=1e9, help=f"seconds; then ends with {UNFINISHED}")
     return parser.parse_args()

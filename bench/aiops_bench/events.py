@@ -127,7 +127,9 @@ def neighbour(events: Events) -> Measured:
         beside = events.load(running, Protocol.GRPC, load).p99
         stop.set()
         thread.join()
-    return f"{beside / alone:.1f} times ({beside:,.0f} µs against {alone:,.0f} µs)", beside <= 1.5 * alone
+    size = events.files["transformer"].stat().st_size / 1e6
+    measured = f"{beside / alone:.1f} times ({beside:,.0f} µs against {alone:,.0f} µs; B has {size:.0f} MB)"
+    return measured, beside <= 1.5 * alone
 
 
 def come_and_go(running: Running, stop: threading.Event) -> None:

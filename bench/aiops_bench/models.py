@@ -101,7 +101,7 @@ def cnn() -> onnx.ModelProto:
     return graph.model([floats("input", 3, 224, 224)], [floats("output", 10)])
 
 
-HIDDEN, HEADS, LAYERS, WORDS, LONGEST = 384, 12, 6, 8192, 256
+HIDDEN, HEADS, LAYERS, WORDS, LONGEST = 384, 12, 6, 30522, 512
 
 
 def transformer() -> onnx.ModelProto:

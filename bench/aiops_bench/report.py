@@ -35,23 +35,23 @@ model a process. All that can batch do: at most 64 rows, with half a millisecond
 """
 
 
-def write(results: Results, folder: Path) -> None:
+def write(results: Results, folder: Path, revision: str) -> None:
     summary = Summary(results)
     folder.mkdir(parents=True, exist_ok=True)
-    parts = ["# Speed, measured in one run", "", METHOD, *machine(), "", *target_table(summary)]
+    parts = ["# Speed, measured in one run", "", METHOD, *machine(revision), "", *target_table(summary)]
     for model in summary.models():
         parts += ["", *model_section(summary, model, folder)]
     (folder / "report.md").write_text("\n".join(parts) + "\n")
 
 
-def machine() -> list[str]:
+def machine(revision: str) -> list[str]:
     cpu = next(
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
         platform.processor(),
     )
     return [
         f"Machine: {cpu}, Linux {platform.release()}; Python {sys.version.split()[0]}, "
-        f"ONNX Runtime {metadata.version('onnxruntime')}.",
+        f"ONNX Runtime {metadata.version('onnxruntime')}; this server at {revision}.",
     ]
 
 
