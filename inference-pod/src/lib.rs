@@ -6,7 +6,6 @@
 pub mod arguments;
 pub mod configuration;
 pub mod error;
-pub mod heap;
 pub mod lifecycle;
 pub mod logging;
 pub mod memory;

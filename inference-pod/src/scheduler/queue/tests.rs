@@ -65,7 +65,7 @@ pub(super) fn submit(queue: &Queue, jobs: impl IntoIterator<Item = (usize, i64)>
     jobs.into_iter()
         .map(|(rows, width)| {
             let (job, answer) = job(rows, width);
-            (queue.submit(job).unwrap(), answer)
+            (queue.submit(job).unwrap().ticket, answer)
         })
         .collect()
 }
@@ -268,6 +268,7 @@ fn every_sleeping_worker_gets_what_it_can_run() {
         for round in 1..=60 {
             for width in 1..=3 {
                 waiting.extend(submit(&queue, [(1, width)]));
+                futures::executor::block_on(queue.announce());
                 // Lanes ripen one after another.
                 std::thread::sleep(Duration::from_micros(round as u64 * 37 % 1000));
             }
