@@ -29,6 +29,7 @@ help:
 	  'make demo-down   takes the local cluster away again' \
 	  'make test        every test' \
 	  'make lint | test-rust | test-openapi | test-conformance | test-python | scenarios [FILTER=name]   parts of it' \
+	  'make bench       speed against other servers, into bench/report (BENCH=quick: minutes; hours otherwise)' \
 	  'make images | cluster | chart      brings a change into the cluster' \
 	  'make kubeconfig  prints the path of the kubeconfig' \
 	  'CLUSTER=existing KUBECONFIG=…      uses a cluster that exists' \
@@ -124,3 +125,9 @@ test-chart:
 
 scenarios:
 	@cargo run --quiet --locked --package aiops-e2e -- run $(FILTER)
+
+# ---- speed
+
+.PHONY: bench
+bench:
+	@bench/run

@@ -22,3 +22,4 @@ pub mod shutdown;
 pub mod statistics;
 pub mod tensor;
 pub mod tls;
+pub mod traces;

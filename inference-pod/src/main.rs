@@ -3,13 +3,29 @@
 use std::process::ExitCode;
 
 use aiops_inference_pod::arguments::{Arguments, Command};
-use aiops_inference_pod::{heap, logging, publish, server};
+use aiops_inference_pod::{heap, logging, publish, runtime, server};
 use clap::{CommandFactory as _, Parser as _};
+
+/// Models are opened by one thread after another and requests freed by others than allocated them: glibc's allocator keeps an
+/// arena for each, and gives little of it back. ONNX Runtime allocates here too, as the feature of the crate says.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// What serves the network. On one processor, more threads only take it from each other, and answers that are ready at the
+/// same time would be written one by one.
+fn network_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    use tokio::runtime::Builder;
+    let mut builder = match runtime::available_threads() {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
+}
 
 fn main() -> ExitCode {
     heap::settle();
     let arguments = Arguments::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match network_runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             Arguments::command()

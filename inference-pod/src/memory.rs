@@ -129,7 +129,7 @@ impl Drop for Reservation {
 }
 
 /// The memory limit of the control group of this process, of version 2 or 1.
-fn container_limit() -> Option<u64> {
+pub(crate) fn container_limit() -> Option<u64> {
     let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     limit_of_groups(Path::new("/sys/fs/cgroup"), &groups)
 }

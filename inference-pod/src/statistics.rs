@@ -1,10 +1,11 @@
 //! What a model version did so far: for Prometheus, and in the shape of the protocol's statistics extension.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::metrics::{FailureReason, ModelMetrics, microseconds};
+use crate::metrics::{FailureReason, ModelMetrics};
+use crate::traces::{self, RequestTrace};
 
 /// How often something happened and how long it took in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,9 +63,11 @@ pub struct Snapshot {
 pub struct Execution {
     /// Rows of all members.
     pub rows: u64,
+    /// When a worker took it; nothing for an ensemble, in whose trace its steps are told of.
+    pub started: Option<Instant>,
     /// How long each phase took.
     pub phases: Phases<Duration>,
-    /// For each member: its rows, its time in the queue, and its time from receipt to answer.
+    /// Its requests.
     pub members: Vec<Member>,
 }
 
@@ -74,6 +77,15 @@ pub struct Member {
     pub queued: Duration,
     /// Time from receipt to answer.
     pub total: Duration,
+    /// Where it is told of, if it is traced.
+    pub trace: Option<Arc<RequestTrace>>,
+}
+
+impl Member {
+    /// The trace that it belongs to.
+    pub(crate) fn trace_id(&self) -> Option<String> {
+        Some(self.trace.as_ref()?.trace_id()?.to_string())
+    }
 }
 
 /// Statistics of one model version.
@@ -113,31 +125,10 @@ impl Statistics {
             rows,
             phases,
             members,
+            ..
         } = execution;
-        let requests = members.len() as u64;
-        let metrics = &self.metrics;
-        metrics.success.add(requests);
-        metrics.inferences.add(*rows);
-        metrics.executions.add(1);
-        metrics.batch_rows.observe(*rows as f64);
-        metrics
-            .compute_seconds
-            .observe((phases.input + phases.infer + phases.output).as_secs_f64());
-        metrics
-            .compute_input_duration_us
-            .add(microseconds(phases.input) * requests);
-        metrics
-            .compute_infer_duration_us
-            .add(microseconds(phases.infer) * requests);
-        metrics
-            .compute_output_duration_us
-            .add(microseconds(phases.output) * requests);
-        for member in members {
-            metrics.request_duration_us.add(microseconds(member.total));
-            metrics.request_seconds.observe(member.total.as_secs_f64());
-            metrics.queue_duration_us.add(microseconds(member.queued));
-            metrics.queue_seconds.observe(member.queued.as_secs_f64());
-        }
+        self.metrics.executed(execution);
+        traces::record(execution, self.metrics.model());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut totals = self.lock();
         totals.last_inference = u64::try_from(now.as_millis()).unwrap_or_default();
@@ -152,15 +143,11 @@ impl Statistics {
     }
 
     /// Counts a request that was answered out of the response cache: it is a success, and no inference.
-    pub fn record_cache_hit(&self, lookup: Duration, queued: Duration, total: Duration) {
-        let metrics = &self.metrics;
-        metrics.success.add(1);
-        metrics.request_duration_us.add(microseconds(total));
-        metrics.request_seconds.observe(total.as_secs_f64());
-        metrics.queue_duration_us.add(microseconds(queued));
+    pub fn record_cache_hit(&self, lookup: Duration, member: &Member) {
+        self.metrics.answered_by_cache(member);
         let mut totals = self.lock();
-        totals.success.add(1, total);
-        totals.queue.add(1, queued);
+        totals.success.add(1, member.total);
+        totals.queue.add(1, member.queued);
         totals.cache_hit.add(1, lookup);
     }
 

@@ -1,11 +1,13 @@
 //! Tensors, requests and answers as all protocols share them.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::error::{InferenceError, Result};
+use crate::traces::RequestTrace;
 
 /// Element types of the Open Inference Protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -233,6 +235,8 @@ pub struct InferenceRequest {
     pub timeout: Option<Duration>,
     /// Its priority level, of which 1 is the most urgent; 0 for the model's default.
     pub priority: u64,
+    /// Where it is told of, if it is traced.
+    pub trace: Option<Arc<RequestTrace>>,
 }
 
 /// What a model answers.

@@ -4,7 +4,7 @@ use clap::{ArgAction, Args};
 
 use super::{
     AccessArguments, CacheArguments, CommonArguments, ConnectionArguments, ListenArguments, LoadingArguments,
-    ModelArguments, RestArguments, TlsArguments,
+    ModelArguments, ObserveArguments, RestArguments, TlsArguments,
 };
 
 /// Flags of the server.
@@ -37,6 +37,9 @@ pub struct ServeArguments {
     /// Who may call what.
     #[command(flatten)]
     pub access: AccessArguments,
+    /// What it tells of itself.
+    #[command(flatten)]
+    pub observe: ObserveArguments,
     /// How it ends.
     #[command(flatten)]
     pub shutdown: ShutdownArguments,

@@ -155,6 +155,7 @@ mod tests {
                 "priority_levels": "3", "default_priority_level": "2", "priority_queue_policy": {"1": {"max_queue_size": 5}},
                 "default_queue_policy": {"default_timeout_microseconds": "500"}},
             "model_warmup": [{"name": "w", "batch_size": 1, "inputs": {"x": {"data_type": "TYPE_FP32", "dims": ["4", 2], "zero_data": true}}}],
+            "metric_tags": {"team": "risk"},
             "parameters": {"run Id": {"string_value": "line\nbreak"}}}"#;
         let text = r#"name: "m" max_batch_size: 8 version_policy { specific { versions: [2, 3] } }
             input { name: "x" data_type: TYPE_FP32 dims: [4, -1] reshape { } }
@@ -164,6 +165,7 @@ mod tests {
                 priority_levels: 3 default_priority_level: 2 priority_queue_policy { key: 1 value { max_queue_size: 5 } }
                 default_queue_policy { default_timeout_microseconds: 500 } }
             model_warmup { name: "w" batch_size: 1 inputs { key: "x" value { data_type: TYPE_FP32 dims: [4, 2] zero_data: true } } }
+            metric_tags { key: "team" value: "risk" }
             parameters { key: "run Id" value { string_value: "line\nbreak" } }"#;
         let read = |text: &str| ModelConfig {
             // They name lines, which are others.

@@ -68,6 +68,8 @@ pub struct ModelConfig {
     pub version_policy: VersionPolicy,
     /// Parameters as they were written, kept for those who read the configuration back.
     pub parameters: BTreeMap<String, String>,
+    /// Labels of the model's metrics besides its name and version.
+    pub metric_tags: BTreeMap<String, String>,
     /// How ONNX Runtime runs the model.
     pub session: SessionSettings,
     /// What is run before the version answers; one row of zeros where there is nothing.

@@ -96,9 +96,9 @@ mod tests {
                 let value = inner.field("value").filter(|_| field.map);
                 match value.map(|value| value.kind) {
                     Some(Kind::Message(value)) => self::rows(&MESSAGES[value], &format!("{path}[]."), rows),
-                    // Entries of plain values have no fields of their own.
-                    Some(_) => {}
-                    None => self::rows(inner, &format!("{path}."), rows),
+                    // Entries of plain values are told of where the table has more to say of them.
+                    Some(_) if inner.fields.iter().any(|field| of(inner, field).is_none()) => {}
+                    _ => self::rows(inner, &format!("{path}."), rows),
                 }
             }
         }

@@ -29,7 +29,7 @@ pub(super) const TABLE: &[(&str, &str, Support)] = &[
     ("ModelConfig", "instance_group", Supported("sessions that work at the same time; the counts of several groups add up")),
     ("ModelConfig", "default_model_filename", Supported("a file in the version's folder, `model.onnx` by default")),
     ("ModelConfig", "cc_model_filenames", Refused("GPU compute capabilities have no meaning here; use default_model_filename")),
-    ("ModelConfig", "metric_tags", Refused("remove it: label the pods instead")),
+    ("ModelConfig", "metric_tags", Supported("labels of the model's metrics; names of letters, digits and `_` that no metric has of itself")),
     ("ModelConfig", "parameters", Supported("those of ONNX Runtime below; others are kept for those who read the configuration back")),
     ("ModelConfig", "model_warmup", Supported("run on every session before the version answers, instead of the one row of zeros")),
     ("ModelConfig", "model_operations", Refused("custom operator libraries are not supported")),

@@ -100,6 +100,13 @@ pub fn write(config: &ModelConfig) -> String {
             format_args!("parameters {{ key: {key} value {{ string_value: {value} }} }}"),
         );
     }
+    for (key, value) in &config.metric_tags {
+        let (key, value) = (quoted(key), quoted(value));
+        line(
+            &mut text,
+            format_args!("metric_tags {{ key: {key} value: {value} }}"),
+        );
+    }
     for sample in &config.warm_ups {
         line(&mut text, format_args!("model_warmup {}", warm_up(sample)));
     }
@@ -341,6 +348,7 @@ mod tests {
                 ("intra_op_thread_count".into(), "2".into()),
                 ("gpu_mem_limit".into(), "1000".into()),
             ]),
+            metric_tags: BTreeMap::from([("team".into(), "a \"b\"".into())]),
             session: SessionSettings {
                 intra_op_threads: Some(2),
                 optimization: GraphOptimization::Basic,

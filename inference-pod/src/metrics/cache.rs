@@ -1,18 +1,19 @@
 //! Triton's counters of the response cache, which only models that use it have.
 
-use prometheus_client::collector::Collector;
 use prometheus_client::registry::Registry;
 
-use super::{Counters, Metrics, ModelLabels, TritonCounter};
+use super::counter::TritonCounter;
+use super::labels::ModelLabels;
+use super::requests::Counters;
 
-pub(super) struct CacheCounters {
+pub(super) struct CacheFamilies {
     hits: Counters,
     misses: Counters,
     hit_duration_us: Counters,
     miss_duration_us: Counters,
 }
 
-impl CacheCounters {
+impl CacheFamilies {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let mut counters = |name: &str, help: &str| {
             let family = Counters::default();
@@ -38,6 +39,26 @@ impl CacheCounters {
             ),
         }
     }
+
+    pub(super) fn of(&self, labels: &ModelLabels) -> CacheMetrics {
+        CacheMetrics {
+            hits: self.hits.get_or_create_owned(labels),
+            misses: self.misses.get_or_create_owned(labels),
+            hit_duration_us: self.hit_duration_us.get_or_create_owned(labels),
+            miss_duration_us: self.miss_duration_us.get_or_create_owned(labels),
+        }
+    }
+
+    pub(super) fn forget(&self, labels: &ModelLabels) {
+        for family in [
+            &self.hits,
+            &self.misses,
+            &self.hit_duration_us,
+            &self.miss_duration_us,
+        ] {
+            family.remove(labels);
+        }
+    }
 }
 
 /// The counters of one model version.
@@ -46,26 +67,4 @@ pub(crate) struct CacheMetrics {
     pub(crate) misses: TritonCounter,
     pub(crate) hit_duration_us: TritonCounter,
     pub(crate) miss_duration_us: TritonCounter,
-}
-
-impl Metrics {
-    /// Shows what a cache counts for itself.
-    pub fn watch(&mut self, collector: Box<dyn Collector>) {
-        self.registry.register_collector(collector);
-    }
-
-    /// Handles for one model version whose answers are kept.
-    pub(crate) fn of_cache(&self, model: &str, version: u64) -> CacheMetrics {
-        let labels = ModelLabels {
-            model: model.to_owned(),
-            version: version.to_string(),
-        };
-        let counter = |family: &Counters| family.get_or_create(&labels).clone();
-        CacheMetrics {
-            hits: counter(&self.cache.hits),
-            misses: counter(&self.cache.misses),
-            hit_duration_us: counter(&self.cache.hit_duration_us),
-            miss_duration_us: counter(&self.cache.miss_duration_us),
-        }
-    }
 }

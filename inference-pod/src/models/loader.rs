@@ -19,7 +19,7 @@ use super::version::{Answering, Graph, ModelVersion, Parts, Sessions};
 use super::{labels, warm_up};
 use crate::configuration::{self, InstanceGroup, ModelConfig};
 use crate::heap;
-use crate::metrics::Metrics;
+use crate::metrics::{LoadTimes, Metrics};
 use crate::runtime::{GraphSession, Runtime};
 use crate::scheduler::{Limits, Scheduler};
 use crate::statistics::Statistics;
@@ -156,7 +156,11 @@ impl Loader {
             lease,
             ..
         } = local;
-        let statistics = Arc::new(Statistics::new(self.metrics.of_model(name, version)));
+        let statistics = Arc::new(Statistics::new(self.metrics.of_tagged_model(
+            name,
+            version,
+            config.metric_tags.clone(),
+        )));
         let graph = sessions
             .first()
             .map(|session| Graph {
@@ -164,13 +168,7 @@ impl Loader {
                 outputs: session.outputs().to_vec(),
             })
             .expect("instance counts below 1 are refused when the configuration is read");
-        let cache = VersionCache::open(
-            self.response_cache.as_ref(),
-            &config,
-            version,
-            &self.metrics,
-            &statistics,
-        );
+        let cache = VersionCache::open(self.response_cache.as_ref(), &config, version, &statistics);
         // Not on the threads of loads: whatever they start gives way as they do.
         let scheduler = Scheduler::start(
             &format!("{name}/{version}"),
@@ -178,10 +176,13 @@ impl Loader {
             Limits::of(&config),
             &statistics,
         )?;
-        statistics
-            .metrics()
-            .load_duration
-            .set(start.elapsed().as_secs_f64());
+        statistics.metrics().loading.record(&LoadTimes {
+            fetch: phases.fetch,
+            open: phases.open,
+            warm_up: phases.warm_up,
+            total: start.elapsed(),
+            fetched_bytes: phases.fetched_bytes,
+        });
         tracing::info!(
             model = name,
             version,

@@ -133,6 +133,7 @@ impl ModelVersion {
         memory: &Arc<Reservation>,
     ) -> Result<InferenceResponse> {
         let received = Instant::now();
+        let _in_flight = self.statistics.metrics().saturation.request();
         let accepted = accept(self, &request).inspect_err(|_| {
             self.statistics
                 .record_failure(FailureReason::Other, received.elapsed());
@@ -171,6 +172,7 @@ impl ModelVersion {
                 received,
                 deadline,
                 memory: Arc::clone(memory),
+                trace: request.trace,
             })
             .await?;
         let outputs = outputs

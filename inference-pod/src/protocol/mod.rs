@@ -7,6 +7,7 @@ pub(crate) mod binary_tensor;
 mod body;
 mod classification;
 mod compression;
+mod exchange;
 pub mod grpc_v2;
 pub mod http_v2;
 mod intake;
@@ -22,7 +23,6 @@ mod status;
 
 pub use intake::{Accepted, Intake};
 pub use repository::ModelControl;
-pub use settings::TraceSettings;
 pub use shared_memory::SharedMemory;
 
 use std::sync::Arc;
@@ -30,6 +30,7 @@ use std::sync::Arc;
 use crate::error::InferenceError;
 use crate::lifecycle::Lifecycle;
 use crate::models::Registry;
+use crate::traces::Traces;
 
 /// Name that the server gives itself.
 pub const SERVER_NAME: &str = "aiops-inference-pod";
@@ -62,8 +63,10 @@ pub struct Service {
     pub control: ModelControl,
     /// Who may call what.
     pub access: Arc<access::Access>,
-    /// Trace settings, as clients changed them.
-    pub trace: TraceSettings,
+    /// What is traced.
+    pub trace: Arc<Traces>,
+    /// The scheme of URLs of HTTP and REST: `http`, or `https` under TLS.
+    pub http_scheme: &'static str,
     /// Regions of memory that clients share with this server.
     pub shared_memory: Arc<SharedMemory>,
 }
@@ -81,6 +84,7 @@ impl Service {
             ("system_shared_memory", self.shared_memory.is_allowed()),
             ("binary_tensor_data", true),
             ("statistics", true),
+            ("trace", self.trace.has_outlet()),
             ("logging", true),
         ];
         let works = |(name, works): (&'static str, bool)| works.then_some(name);

@@ -6,19 +6,19 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::status;
 use crate::error::{InferenceError, Result};
 use crate::lifecycle::Lifecycle;
-use crate::metrics::Metrics;
+use crate::metrics::{Format, Metrics};
 use crate::models::{Keeper, PlanState, Registry, State as VersionState};
 
 /// What this port tells of.
 pub struct Operations {
-    /// All metrics.
-    pub metrics: Arc<Metrics>,
+    /// All metrics, unless they are switched off.
+    pub metrics: Option<Arc<Metrics>>,
     /// States of versions.
     pub registry: Arc<Registry>,
     /// State of the plan.
@@ -54,16 +54,17 @@ async fn ready(State(operations): State<Arc<Operations>>) -> (StatusCode, Json<V
     (status, Json(json!({"live": true, "ready": ready})))
 }
 
-async fn metrics(State(operations): State<Arc<Operations>>) -> Result<Response> {
-    let text = operations
-        .metrics
-        .encode()
+async fn metrics(State(operations): State<Arc<Operations>>, headers: HeaderMap) -> Result<Response> {
+    let Some(metrics) = &operations.metrics else {
+        return Err(InferenceError::not_found(
+            "this server has no metrics: it was started with --allow-metrics=false",
+        ));
+    };
+    let format = Format::of(headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()));
+    let text = metrics
+        .encode(format)
         .map_err(|error| InferenceError::internal(format!("metrics cannot be written: {error}")))?;
-    Ok((
-        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        text,
-    )
-        .into_response())
+    Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())
 }
 
 async fn serving_plan(State(operations): State<Arc<Operations>>) -> Json<Value> {

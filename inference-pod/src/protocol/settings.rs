@@ -1,7 +1,4 @@
-//! The logging and trace extensions: settings that clients read and change, whichever protocol they come by.
-
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+//! The logging extension: settings that clients read and change, whichever protocol they come by.
 
 use super::Service;
 use crate::error::{ErrorKind, InferenceError, Result};
@@ -67,72 +64,6 @@ fn misfit(name: &str, wanted: &str) -> InferenceError {
     InferenceError::invalid(format!("setting '{name}' must be {wanted}"))
 }
 
-/// Trace settings by name, each a list of values.
-pub(super) type TraceValues = BTreeMap<&'static str, Vec<String>>;
-
-/// Names of the settings that can be changed, and their defaults.
-const TRACE_DEFAULTS: [(&str, &str); 4] = [
-    ("trace_level", "OFF"),
-    ("trace_rate", "1000"),
-    ("trace_count", "-1"),
-    ("log_frequency", "0"),
-];
-
-/// Trace settings: those of the server, and what models have of their own. They are kept and answered; no trace is written.
-#[derive(Default)]
-pub struct TraceSettings(Mutex<Changed>);
-
-#[derive(Clone, Default)]
-struct Changed {
-    server: TraceValues,
-    models: BTreeMap<String, TraceValues>,
-}
-
-impl TraceSettings {
-    /// Those that hold for a model, or for all.
-    pub(super) fn get(&self, model: Option<&str>) -> TraceValues {
-        let changed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut values: TraceValues = TRACE_DEFAULTS
-            .iter()
-            .map(|(name, value)| (*name, vec![(*value).to_owned()]))
-            .chain([
-                ("trace_file", vec![String::new()]),
-                ("trace_mode", vec!["triton".to_owned()]),
-            ])
-            .collect();
-        values.extend(changed.server.clone());
-        values.extend(
-            model
-                .and_then(|model| changed.models.get(model))
-                .cloned()
-                .unwrap_or_default(),
-        );
-        values
-    }
-
-    /// Changes settings of a model, or of all; a setting without values gets back what holds without it. All that are given
-    /// are changed, or none when one of them is wrong.
-    pub(super) fn change(&self, model: Option<&str>, given: Vec<(String, Vec<String>)>) -> Result<()> {
-        let mut changed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut after = changed.clone();
-        let values = match model {
-            Some(model) => after.models.entry(model.to_owned()).or_default(),
-            None => &mut after.server,
-        };
-        for (name, given) in given {
-            let name = check_trace_setting(&name, &given)?;
-            if given.is_empty() {
-                values.remove(name);
-            } else {
-                values.insert(name, given);
-            }
-        }
-        after.models.retain(|_, values| !values.is_empty());
-        *changed = after;
-        Ok(())
-    }
-}
-
 /// Whether trace settings of a model may be asked for.
 pub(super) fn check_model(service: &Service, model: &str) -> Result<()> {
     match service.registry.find(model, None) {
@@ -144,73 +75,9 @@ pub(super) fn check_model(service: &Service, model: &str) -> Result<()> {
     }
 }
 
-fn check_trace_setting(name: &str, values: &[String]) -> Result<&'static str> {
-    let known = TRACE_DEFAULTS.iter().find(|(known, _)| *known == name);
-    let Some((name, _)) = known else {
-        return Err(match name {
-            "trace_file" => {
-                InferenceError::unsupported("trace file location can not be updated through network protocol")
-            }
-            _ => misfit(
-                name,
-                "one of trace_level, trace_rate, trace_count and log_frequency",
-            ),
-        });
-    };
-    let least = if *name == "trace_count" { -1 } else { 0 };
-    let is_number = |value: &String| value.parse::<i32>().is_ok_and(|number| number >= least);
-    match (*name, values) {
-        (_, []) => Ok(name),
-        ("trace_level", levels) => {
-            match levels
-                .iter()
-                .find(|level| !matches!(level.as_str(), "OFF" | "TIMESTAMPS" | "TENSORS"))
-            {
-                None if levels.len() <= 3 => Ok(name),
-                None => Err(misfit(name, "a list of at most three levels")),
-                Some(_) => Err(misfit(name, "a list of OFF, TIMESTAMPS and TENSORS")),
-            }
-        }
-        (_, [value]) if is_number(value) => Ok(name),
-        (_, [value]) => Err(InferenceError::invalid(format!(
-            "Unable to parse '{name}', got: {value}; it must be an integer, {least} or greater"
-        ))),
-        _ => Err(InferenceError::invalid(format!(
-            "expect only 1 value for '{name}'"
-        ))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn trace_settings_of_a_model_come_before_those_of_all() {
-        let settings = TraceSettings::default();
-        let set = |model, name: &str, values: &[&str]| {
-            let values = values.iter().map(|value| (*value).to_owned()).collect();
-            settings.change(model, vec![(name.to_owned(), values)])
-        };
-        set(None, "trace_rate", &["10"]).unwrap();
-        set(Some("m"), "trace_level", &["TIMESTAMPS", "TENSORS"]).unwrap();
-        assert_eq!(settings.get(None)["trace_level"], ["OFF"]);
-        assert_eq!(settings.get(Some("m"))["trace_level"], ["TIMESTAMPS", "TENSORS"]);
-        assert_eq!(settings.get(Some("m"))["trace_rate"], ["10"]);
-        set(Some("m"), "trace_level", &[]).unwrap();
-        assert_eq!(settings.get(Some("m"))["trace_level"], ["OFF"]);
-        for (name, values, part) in [
-            ("trace_level", &["LOUD"][..], "OFF, TIMESTAMPS and TENSORS"),
-            ("trace_rate", &["-1"], "0 or greater"),
-            ("trace_count", &["many"], "-1 or greater"),
-            ("trace_count", &["1", "2"], "only 1 value"),
-            ("trace_file", &["/etc/passwd"], "can not be updated"),
-            ("colour", &["red"], "must be one of"),
-        ] {
-            let error = set(None, name, values).unwrap_err();
-            assert!(error.message.contains(part), "{error}");
-        }
-    }
 
     #[test]
     fn log_settings_that_are_wrong_change_nothing() {

@@ -9,7 +9,7 @@ use tonic::metadata::MetadataValue;
 
 use crate::error::{ErrorKind, InferenceError};
 
-const fn row(kind: ErrorKind) -> (StatusCode, Code) {
+pub(super) const fn row(kind: ErrorKind) -> (StatusCode, Code) {
     match kind {
         ErrorKind::InvalidArgument => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
         ErrorKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted),

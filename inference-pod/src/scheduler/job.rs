@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::departures::Reply;
 use crate::memory::Reservation;
 use crate::tensor::TensorData;
+use crate::traces::RequestTrace;
 
 /// One input of a request: the graph's shape, and the data.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct JobRequest {
     pub deadline: Option<Instant>,
     /// Its share of the memory for requests, kept until its inputs are gone.
     pub memory: Arc<Reservation>,
+    /// Where it is told of, if it is traced.
+    pub trace: Option<Arc<RequestTrace>>,
 }
 
 /// A request, and who waits for its answer.
@@ -41,6 +44,7 @@ pub(super) struct Job {
     pub(super) deadline: Option<Instant>,
     #[expect(dead_code, reason = "held as long as the inputs are")]
     pub(super) memory: Arc<Reservation>,
+    pub(super) trace: Option<Arc<RequestTrace>>,
     pub(super) reply: Reply,
 }
 
@@ -53,6 +57,7 @@ impl Job {
             received,
             deadline,
             memory,
+            trace,
         } = request;
         Self {
             inputs,
@@ -61,6 +66,7 @@ impl Job {
             received,
             deadline,
             memory,
+            trace,
             reply,
         }
     }

@@ -16,6 +16,7 @@ pub use worker::{Execute, Executed};
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{InferenceError, Result};
@@ -23,7 +24,8 @@ use crate::runtime::OutputTensor;
 use crate::statistics::Statistics;
 use departures::{Answer, Reply};
 use job::Job;
-use queue::{Queue, Ticket};
+use queue::{Queue, Submitted, Ticket};
+use worker::Surroundings;
 
 /// The queue of a model version and its workers. Dropping it lets the workers finish what waits and end.
 pub struct Scheduler {
@@ -56,10 +58,14 @@ impl Scheduler {
             finished: Some(finished),
         };
         for (index, session) in sessions.into_iter().enumerate() {
-            let (queue, statistics, alive) = (Arc::clone(&queue), Arc::clone(statistics), alive.clone());
+            let (queue, alive) = (Arc::clone(&queue), alive.clone());
+            let surroundings = Surroundings {
+                statistics: Arc::clone(statistics),
+                network: Handle::try_current().ok(),
+            };
             std::thread::Builder::new()
                 .name(format!("{name}/{index}"))
-                .spawn(move || worker::work(session, &queue, &statistics, alive))?;
+                .spawn(move || worker::work(session, &queue, &surroundings, alive))?;
         }
         Ok(scheduler)
     }
@@ -70,13 +76,16 @@ impl Scheduler {
         let (reply, answer) = oneshot::channel();
         let may_be_late = self.delays_late.get(request.level).is_some_and(|delays| *delays);
         let deadline = request.deadline.filter(|_| !may_be_late);
-        let ticket = self.queue.submit(Job::new(request, Reply::new(reply)))?;
+        let Submitted { ticket, wakes } = self.queue.submit(Job::new(request, Reply::new(reply)))?;
         let mut caller = Caller {
             queue: &self.queue,
             ticket,
             answer,
             is_waiting: true,
         };
+        if wakes {
+            self.queue.announce().await;
+        }
         caller.wait(deadline).await
     }
 
@@ -167,6 +176,7 @@ mod tests {
             received: Instant::now(),
             deadline: None,
             memory: Arc::new(memory),
+            trace: None,
         })
     }
 
@@ -195,7 +205,7 @@ mod tests {
         let error = scheduler.run(late).await.unwrap_err();
         assert_eq!(error.message, "Request timeout expired");
         assert_eq!(budget.taken(), 0);
-        assert_eq!(statistics.metrics().pending.get(), 0);
+        assert_eq!(statistics.metrics().requests.pending.get(), 0);
         assert_eq!(statistics.metrics().failure(FailureReason::Rejected).value(), 1);
         assert_eq!(statistics.metrics().failure(FailureReason::Canceled).value(), 0);
     }
@@ -216,7 +226,7 @@ mod tests {
         assert_eq!(batch.len(), 4);
         drop(waiting);
         assert_eq!(budget.taken(), 4 * 2 * REQUEST_BYTES);
-        assert_eq!(statistics.metrics().pending.get(), 0);
+        assert_eq!(statistics.metrics().requests.pending.get(), 0);
         assert_eq!(statistics.snapshot().fail.count, 6);
 
         for _ in 0..1000 {
@@ -226,5 +236,48 @@ mod tests {
         assert_eq!(budget.taken(), 4 * 2 * REQUEST_BYTES);
         drop(batch);
         assert_eq!(budget.taken(), 0);
+    }
+
+    /// A worker that is idle, and the batch that it takes then.
+    fn idle_worker(scheduler: &Scheduler) -> std::thread::JoinHandle<Vec<job::Queued>> {
+        let queue = Arc::clone(&scheduler.queue);
+        let worker = std::thread::spawn(move || queue.take().unwrap());
+        while scheduler.queue.sleeping_workers() == 0 {
+            std::thread::yield_now();
+        }
+        worker
+    }
+
+    #[tokio::test]
+    async fn requests_that_come_in_at_the_same_time_run_together_though_a_worker_is_idle() {
+        let statistics = Arc::new(Statistics::new(Metrics::default().of_model("m", 1)));
+        let scheduler = held_scheduler(&statistics);
+        let budget = Budget::of(None);
+        let worker = idle_worker(&scheduler);
+        let waiting = (0..4).map(|_| scheduler.run(request(&budget).unwrap()));
+        let mut answers = futures::future::join_all(waiting);
+        while !worker.is_finished() {
+            assert!(futures::poll!(&mut answers).is_pending());
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(worker.join().unwrap().len(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_leaves_before_it_woke_a_worker_does_not_keep_the_others_waiting() {
+        let statistics = Arc::new(Statistics::new(Metrics::default().of_model("m", 1)));
+        let scheduler = held_scheduler(&statistics);
+        let budget = Budget::of(None);
+        let worker = idle_worker(&scheduler);
+        let mut first = Box::pin(scheduler.run(request(&budget).unwrap()));
+        let mut second = Box::pin(scheduler.run(request(&budget).unwrap()));
+        assert!(futures::poll!(&mut first).is_pending());
+        assert!(futures::poll!(&mut second).is_pending());
+        drop(first);
+        let end = Instant::now() + Duration::from_secs(5);
+        while !worker.is_finished() {
+            assert!(Instant::now() < end, "the second waits although a worker is idle");
+            std::thread::yield_now();
+        }
     }
 }

@@ -71,6 +71,7 @@ fn request(byte: u8) -> JobRequest {
         received: Instant::now(),
         deadline: None,
         memory: Arc::new(Budget::of(None).reserve(1)),
+        trace: None,
     }
 }
 

@@ -29,11 +29,12 @@ pub async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
         service,
         keeper,
         operations,
+        metrics,
     } = parts::prepare(&arguments)?;
     let stop_accepting = service.intake.stop.clone();
     let mut fronts = fronts::start(&arguments, &certificates, &service, &stop_accepting).await?;
 
-    let _following = certificates.follow(&operations.metrics);
+    let _following = certificates.follow(&metrics);
     let stop_operations = CancellationToken::new();
     let mut operations_front = fronts::start_operations(
         &arguments,
@@ -69,7 +70,14 @@ pub async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let delay = Duration::from_secs(arguments.shutdown.drain_delay_secs);
     shutdown::drain(reason, &mut signals, delay, &service.lifecycle, &stop_accepting).await;
     let timeout = Duration::from_secs(arguments.shutdown.exit_timeout_secs);
+    let ending = Instant::now();
     let finished = finish(&mut fronts, timeout, &service.intake.accepted).await;
+    let (traces, left) = (
+        Arc::clone(&service.trace),
+        timeout.saturating_sub(ending.elapsed()),
+    );
+    // Sending the last traces blocks.
+    let _ = tokio::task::spawn_blocking(move || traces.end(left)).await;
     stop_operations.cancel();
     // A scraper that keeps its connection open should not hold up the end.
     let _ = tokio::time::timeout(OPERATIONS_END, operations_front.join_next()).await;

@@ -13,13 +13,15 @@ use crate::metrics::Metrics;
 use crate::models::{Admission, AdmissionSettings, Keeper, LoadThreads, Loader, Registry, ResponseCache};
 use crate::protocol::access::Access;
 use crate::protocol::operations::Operations;
-use crate::protocol::{Accepted, Intake, ModelControl, Service, SharedMemory, TraceSettings};
+use crate::protocol::{Accepted, Intake, ModelControl, Service, SharedMemory};
 use crate::runtime::{self, Gpus, Runtime};
+use crate::traces::{TraceConfiguration, Traces};
 
 pub(super) struct Parts {
     pub(super) service: Arc<Service>,
     pub(super) keeper: Arc<Keeper>,
     pub(super) operations: Arc<Operations>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
@@ -43,12 +45,13 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
     let registry = Arc::new(Registry::default());
     let lifecycle = Arc::new(Lifecycle::default());
     let response_cache = arguments.cache.size()?.map(ResponseCache::new);
-    let mut metrics = Metrics::default();
+    let mut metrics = Metrics::new(arguments.observe.metrics());
     if let Some(cache) = &response_cache {
         tracing::info!(bytes = cache.limit(), "memory for kept answers");
         metrics.watch(cache.collector());
     }
     let metrics = Arc::new(metrics);
+    let traces = TraceConfiguration::new(&arguments.observe.trace_config, |name| std::env::var(name).ok())?;
     let access = Access::new(
         &arguments.access.http_restricted_api,
         &arguments.access.grpc_restricted_protocol,
@@ -72,7 +75,11 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
     let keeper = Arc::new(Keeper::new(loader, Arc::clone(&registry), Arc::clone(&lifecycle)));
     let service = Arc::new(Service {
         access: Arc::new(access),
-        trace: TraceSettings::default(),
+        trace: Arc::new(Traces::start(&traces)?),
+        http_scheme: match arguments.tls.http.files()? {
+            Some(_) => "https",
+            None => "http",
+        },
         shared_memory: Arc::new(SharedMemory::new(arguments.limits.allow_client_shm)),
         control: control(arguments, &keeper, &registry)?,
         registry: Arc::clone(&registry),
@@ -86,7 +93,7 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
         },
     });
     let operations = Arc::new(Operations {
-        metrics,
+        metrics: arguments.observe.allow_metrics.then(|| Arc::clone(&metrics)),
         registry,
         keeper: Arc::clone(&keeper),
         lifecycle,
@@ -95,6 +102,7 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
         service,
         keeper,
         operations,
+        metrics,
     })
 }
 

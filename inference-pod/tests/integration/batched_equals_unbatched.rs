@@ -196,6 +196,7 @@ async fn check(model: Model, workers: usize, limits: Limits, mix: Vec<Asked>) {
             received: Instant::now(),
             deadline: None,
             memory: Arc::new(memory),
+            trace: None,
         };
         let answer = scheduler.run(request);
         async move {
@@ -282,6 +283,7 @@ async fn requests_that_come_together_do_run_together() {
             received: Instant::now(),
             deadline: None,
             memory: Arc::new(Budget::of(None).reserve(1)),
+            trace: None,
         })
     }))
     .await;

@@ -145,11 +145,10 @@ async fn no_more_connections_than_the_most_are_served() {
         true
     })
     .await;
-    assert!(
-        server.log().contains("--http-max-connections are taken"),
-        "{}",
-        server.log()
-    );
+    crate::support::eventually("the line in the log", || async {
+        server.log().contains("--http-max-connections are taken")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

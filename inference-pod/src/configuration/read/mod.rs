@@ -39,6 +39,7 @@ pub fn read(text: &str) -> Result<ModelConfig> {
             "ensemble_scheduling" => config.ensemble = Some(ensemble::read(setting)?),
             "response_cache" => config.response_cache = setting.inner().iter().any(Setting::flag),
             "parameters" => parameters::read(setting, &mut config)?,
+            "metric_tags" => parameters::read_tag(setting, &mut config)?,
             "model_warmup" => config.warm_ups.push(warm_up::read(setting)?),
             // What is left says what an absent field says, or was warned of.
             _ => {}

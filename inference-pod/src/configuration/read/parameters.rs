@@ -32,6 +32,36 @@ pub(super) fn read(setting: &Setting, config: &mut ModelConfig) -> Result<()> {
     })
 }
 
+/// Labels that metrics have of themselves.
+const OWN_LABELS: [&str; 7] = [
+    "model", "version", "reason", "phase", "le", "quantile", "gpu_uuid",
+];
+
+/// Takes an entry of `metric_tags` into the configuration.
+pub(super) fn read_tag(setting: &Setting, config: &mut ModelConfig) -> Result<()> {
+    let text = |name: &str| {
+        let found = setting.inner().iter().find(|inner| inner.schema.name == name);
+        found.map_or("", Setting::text)
+    };
+    let (key, value) = (text("key"), text("value"));
+    let is_name = key.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && key
+            .chars()
+            .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+        && !key.starts_with("__");
+    if !is_name || OWN_LABELS.contains(&key) {
+        return Err(error_at(
+            setting.line,
+            format!(
+                "metric_tags cannot have the key \"{key}\"; it is a label of metrics: letters, digits and _, and none of {}",
+                OWN_LABELS.join(", ")
+            ),
+        ));
+    }
+    config.metric_tags.insert(key.to_owned(), value.to_owned());
+    Ok(())
+}
+
 /// Sets what a parameter stands for, if it is one of ONNX Runtime's; an error is what it may be.
 fn apply(key: &str, value: &str, session: &mut SessionSettings) -> std::result::Result<(), String> {
     if let Some((_, choices)) = OF_CUDA.into_iter().find(|(name, _)| *name == key) {

@@ -1,12 +1,13 @@
 //! Loading an ensemble: its configuration is all there is of it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aiops_model_repository::{LocalVersion, Repository};
 
 use super::Ensemble;
 use crate::configuration::{self, GraphTensor, ModelConfig, TensorConfig};
+use crate::metrics::LoadTimes;
 use crate::models::loader::Loader;
 use crate::models::version::{Answering, Graph, ModelVersion, Parts};
 use crate::models::{LoadError, LoadPhases, labels};
@@ -26,13 +27,20 @@ impl Loader {
         let start = Instant::now();
         let config = configuration::complete_ensemble(config, name)?;
         let labels = labels::read(repository, name, &local, &config).await?;
-        let statistics = Arc::new(Statistics::new(self.metrics.of_model(name, version)));
+        let statistics = Arc::new(Statistics::new(self.metrics.of_tagged_model(
+            name,
+            version,
+            config.metric_tags.clone(),
+        )));
         let scheduling = config.ensemble.clone().unwrap_or_default();
         let ensemble = Ensemble::new(&config, &scheduling, &self.registry);
-        statistics
-            .metrics()
-            .load_duration
-            .set(start.elapsed().as_secs_f64());
+        statistics.metrics().loading.record(&LoadTimes {
+            fetch: phases.fetch,
+            open: start.elapsed(),
+            warm_up: Duration::ZERO,
+            total: phases.fetch + start.elapsed(),
+            fetched_bytes: local.fetched_bytes,
+        });
         tracing::info!(
             model = name,
             version,

@@ -16,6 +16,7 @@ use crate::metrics::FailureReason;
 use crate::models::version::ModelVersion;
 use crate::statistics::{Execution, Member, Phases, Statistics};
 use crate::tensor::{DataType, InferenceRequest, InferenceResponse, Tensor, TensorData};
+use crate::traces::RequestTrace;
 
 /// A tensor between steps.
 #[derive(Clone)]
@@ -41,6 +42,7 @@ impl Ensemble {
                 statistics: &call.model.statistics,
                 received: call.received,
                 started: Instant::now(),
+                trace: call.request.trace.clone(),
                 is_over: false,
             };
             let rows = call.accepted.rows as u64;
@@ -244,6 +246,7 @@ struct Counted<'a> {
     statistics: &'a Statistics,
     received: Instant,
     started: Instant,
+    trace: Option<Arc<RequestTrace>>,
     is_over: bool,
 }
 
@@ -262,6 +265,7 @@ impl Counted<'_> {
         }
         self.statistics.record_execution(&Execution {
             rows,
+            started: None,
             phases: Phases {
                 input: Duration::ZERO,
                 infer: self.started.elapsed(),
@@ -270,6 +274,7 @@ impl Counted<'_> {
             members: vec![Member {
                 queued: self.started.saturating_duration_since(self.received),
                 total,
+                trace: self.trace.take(),
             }],
         });
     }

@@ -13,10 +13,10 @@ use lru::LruCache;
 
 use crate::configuration::ModelConfig;
 use crate::error::Result;
-use crate::metrics::{CacheMetrics, Metrics, microseconds};
+use crate::metrics::{CacheMetrics, microseconds};
 use crate::runtime::OutputTensor;
 use crate::scheduler::{JobRequest, Scheduler};
-use crate::statistics::Statistics;
+use crate::statistics::{Member, Statistics};
 use crate::tensor::TensorData;
 use collector::Totals;
 use key::Key;
@@ -156,7 +156,6 @@ impl VersionCache {
         cache: Option<&Arc<ResponseCache>>,
         config: &ModelConfig,
         version: u64,
-        metrics: &Metrics,
         statistics: &Arc<Statistics>,
     ) -> Option<Self> {
         if !config.response_cache {
@@ -173,7 +172,7 @@ impl VersionCache {
         Some(Self {
             cache: Arc::clone(cache),
             serial: cache.next_serial.fetch_add(1, Ordering::Relaxed),
-            metrics: metrics.of_cache(&config.name, version),
+            metrics: statistics.metrics().of_cache(),
             statistics: Arc::clone(statistics),
         })
     }
@@ -187,9 +186,12 @@ impl VersionCache {
             let lookup = start.elapsed();
             self.metrics.hits.add(1);
             self.metrics.hit_duration_us.add(microseconds(lookup));
-            let queued = start.saturating_duration_since(received);
-            self.statistics
-                .record_cache_hit(lookup, queued, received.elapsed());
+            let member = Member {
+                queued: start.saturating_duration_since(received),
+                total: received.elapsed(),
+                trace: job.trace,
+            };
+            self.statistics.record_cache_hit(lookup, &member);
             return Ok(outputs);
         }
         let lookup = start.elapsed();
@@ -213,6 +215,7 @@ impl Drop for VersionCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
 
     fn answer(elements: usize) -> Vec<OutputTensor> {
         vec![OutputTensor {
@@ -302,7 +305,7 @@ mod tests {
             ..ModelConfig::default()
         };
         let open = |cache: Option<&Arc<ResponseCache>>, enabled| {
-            VersionCache::open(cache, &config(enabled), 1, &metrics, &statistics)
+            VersionCache::open(cache, &config(enabled), 1, &statistics)
         };
         assert!(open(Some(&cache), false).is_none());
         assert!(open(None, true).is_none());

@@ -70,6 +70,7 @@ pub(super) fn request(message: ModelInferRequest, access: &Access) -> Result<(In
         outputs,
         timeout: policy.timeout,
         priority: policy.priority,
+        trace: None,
     };
     Ok((request, wanted))
 }

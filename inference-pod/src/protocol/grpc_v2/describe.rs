@@ -80,6 +80,7 @@ pub(super) fn config(config: &ModelConfig) -> proto::ModelConfig {
         instance_group: super::describe_config::instance_groups(config),
         default_model_filename: graph_only(&config.model_file),
         parameters: config.parameters.iter().map(parameter).collect(),
+        metric_tags: config.metric_tags.clone().into_iter().collect(),
         scheduling_choice: super::describe_config::ensemble(config).or_else(|| {
             let batching = config.dynamic_batching.as_ref()?;
             Some(dynamic_batching(config, batching))

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _, stream};
+use http::HeaderMap;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::proto::grpc_inference_service_server::GrpcInferenceService;
@@ -11,6 +12,7 @@ use super::{convert, describe, proto, settings};
 use crate::error::{InferenceError, Result};
 use crate::memory::Reservation;
 use crate::models::ModelVersion;
+use crate::protocol::exchange::{Exchange, Front, Kind};
 use crate::protocol::intake::TENSOR_EXPANSION;
 use crate::protocol::repository::{self, LoadParameter};
 use crate::protocol::shared_memory::Access;
@@ -19,6 +21,16 @@ use crate::protocol::{
 };
 
 type Answer<T> = Result<Response<T>, Status>;
+
+const MODEL_INFER: Front = Front {
+    name: "inference.GRPCInferenceService/ModelInfer",
+    kind: Kind::Grpc("ModelInfer"),
+};
+/// Each message of a stream is a request of its own.
+const MODEL_STREAM_INFER: Front = Front {
+    name: "inference.GRPCInferenceService/ModelStreamInfer",
+    kind: Kind::Grpc("ModelStreamInfer"),
+};
 
 /// Implements the inference service.
 pub struct Grpc {
@@ -45,6 +57,19 @@ async fn infer(
     service: &Service,
     message: proto::ModelInferRequest,
     memory: &Arc<Reservation>,
+    headers: &HeaderMap,
+    front: &'static Front,
+) -> Result<proto::ModelInferResponse> {
+    let mut exchange = Exchange::begin(service, front, headers, &message.model_name);
+    let answered = answer(service, message, memory, &mut exchange).await;
+    exchange.end(answered)
+}
+
+async fn answer(
+    service: &Service,
+    message: proto::ModelInferRequest,
+    memory: &Arc<Reservation>,
+    exchange: &mut Exchange<'_>,
 ) -> Result<proto::ModelInferResponse> {
     let _accepted = service.intake.accepted.begin();
     let model = service
@@ -61,9 +86,11 @@ async fn infer(
         0
     };
     let decode = move || convert::request(message, &access);
-    let (request, wanted) = body::decode(size, decode).await?;
+    let (mut request, wanted) = body::decode(size, decode).await?;
     classification::check(&model, &wanted.classes)?;
+    request.trace = exchange.received(model.version, &request.id);
     let mut answer = model.infer(request, memory).await?;
+    exchange.computed();
     classification::apply(&model, &mut answer, &wanted.classes);
     convert::response(answer, &wanted.places)
 }
@@ -184,8 +211,9 @@ impl GrpcInferenceService for Grpc {
         request: Request<proto::ModelInferRequest>,
     ) -> Answer<proto::ModelInferResponse> {
         let memory = self.memory(&request);
+        let (metadata, _, message) = request.into_parts();
         Ok(Response::new(
-            infer(&self.service, request.into_inner(), &memory).await?,
+            infer(&self.service, message, &memory, metadata.as_ref(), &MODEL_INFER).await?,
         ))
     }
 
@@ -199,13 +227,17 @@ impl GrpcInferenceService for Grpc {
     ) -> Answer<Self::ModelStreamInferStream> {
         let service = Arc::clone(&self.service);
         let memory = self.memory(&request);
-        let messages = until_the_end(Arc::clone(&service), request.into_inner());
+        let (metadata, _, messages) = request.into_parts();
+        let metadata = Arc::new(metadata);
+        let messages = until_the_end(Arc::clone(&service), messages);
         let answers = messages.then(move |message| {
             let (service, memory) = (Arc::clone(&service), Arc::clone(&memory));
+            let metadata = Arc::clone(&metadata);
             async move {
                 let message = message?;
                 let id = message.id.clone();
-                let answered = infer(&service, message, &memory).await;
+                let headers = (*metadata).as_ref();
+                let answered = infer(&service, message, &memory, headers, &MODEL_STREAM_INFER).await;
                 memory.clear();
                 Ok(match answered {
                     Ok(mut answer) => {

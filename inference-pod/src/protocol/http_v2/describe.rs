@@ -77,6 +77,7 @@ pub(super) fn config(config: &ModelConfig) -> Value {
         "instance_group": super::describe_config::instance_groups(config),
         "default_model_filename": if is_ensemble { "" } else { config.model_file.as_str() },
         "parameters": parameters,
+        "metric_tags": config.metric_tags,
     });
     if let Some(batching) = &config.dynamic_batching {
         value["dynamic_batching"] = super::describe_config::dynamic_batching(batching);

@@ -121,6 +121,7 @@ pub(super) fn decode(
             outputs,
             timeout: policy.timeout,
             priority: policy.priority,
+            trace: None,
         },
         wanted,
     ))

@@ -21,6 +21,7 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::compression::Encoding;
+use super::exchange::{Exchange, Front, Kind};
 use super::intake::TENSOR_EXPANSION;
 use super::shared_memory::Access;
 use super::{SERVER_NAME, Service, body, classification, no_statistics, parameters, status};
@@ -28,6 +29,15 @@ use crate::error::Result;
 use crate::models::ModelVersion;
 
 type Context = State<Arc<Service>>;
+
+const INFER: Front = Front {
+    name: "POST /v2/models/{model}/infer",
+    kind: Kind::Http("/v2/models/{model}/infer"),
+};
+const INFER_VERSION: Front = Front {
+    name: "POST /v2/models/{model}/versions/{version}/infer",
+    kind: Kind::Http("/v2/models/{model}/versions/{version}/infer"),
+};
 
 /// All routes.
 pub fn router(service: Arc<Service>) -> Router {
@@ -176,17 +186,33 @@ async fn infer(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
+    let front = match path.version {
+        Some(_) => &INFER_VERSION,
+        None => &INFER,
+    };
+    let mut exchange = Exchange::begin(&service, front, &headers, &path.model);
+    let answered = answer(&service, &path, &headers, body, &mut exchange).await;
+    exchange.end(answered)
+}
+
+async fn answer(
+    service: &Service,
+    path: &ModelPath,
+    headers: &HeaderMap,
+    body: Body,
+    exchange: &mut Exchange<'_>,
+) -> Result<Response> {
     // Whoever asks for what is not there need not send it all.
-    drop(path.find(&service)?);
+    drop(path.find(service)?);
     let body::Received {
         bytes: body,
         reservation,
-    } = body::read(&service.intake, &headers, body, TENSOR_EXPANSION).await?;
+    } = body::read(&service.intake, headers, body, TENSOR_EXPANSION).await?;
     let memory = Arc::new(reservation);
     let _accepted = service.intake.accepted.begin();
     // Looked up when the request is whole: a slow sender must not keep a version that is to be unloaded.
-    let model = path.find(&service)?;
-    let json_length = infer::json_length(&headers, body.len())?;
+    let model = path.find(service)?;
+    let json_length = infer::json_length(headers, body.len())?;
     let decoding_model = Arc::clone(&model);
     let access = Access {
         shared: Arc::clone(&service.shared_memory),
@@ -197,12 +223,14 @@ async fn infer(
     } else {
         body.len()
     };
-    let (request, wanted) = body::decode_held(size, &memory, move || {
+    let (mut request, wanted) = body::decode_held(size, &memory, move || {
         infer::decode(&decoding_model, &body, json_length, &access)
     })
     .await?;
+    request.trace = exchange.received(model.version, &request.id);
     let mut answer = model.infer(request, &memory).await?;
-    let encoding = Encoding::of_response(&headers);
+    exchange.computed();
+    let encoding = Encoding::of_response(headers);
     // To compress is some ten times the work of writing.
     let effort = if encoding.is_some() { 10 } else { 1 };
     let size: usize = answer.outputs.iter().map(|output| output.data.byte_size()).sum();

@@ -12,8 +12,9 @@ use super::Context;
 use crate::error::{InferenceError, Result};
 use crate::protocol::access::{Api, Caller};
 use crate::protocol::intake::ROW_EXPANSION;
-use crate::protocol::settings::{LogValue, TraceValues, change_log_settings, check_model, log_settings};
+use crate::protocol::settings::{LogValue, change_log_settings, check_model, log_settings};
 use crate::protocol::{Service, body};
+use crate::traces::TraceValues;
 
 pub(super) async fn logging() -> Json<Value> {
     let value = |value| match value {

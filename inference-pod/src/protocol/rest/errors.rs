@@ -1,5 +1,7 @@
 //! The form of errors of this front: JSON with a sentence and the request's id, whoever refused the request.
 
+use std::borrow::Cow;
+
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::middleware::Next;
@@ -7,9 +9,11 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Map, Value, json};
+use tonic::Code;
 
 use super::problems::RefusedRows;
 use crate::error::InferenceError;
+use crate::protocol::exchange::{Failure, Told};
 use crate::protocol::request_id::RequestId;
 
 /// No error that this server writes is longer.
@@ -28,6 +32,25 @@ pub(super) enum RestError {
 impl From<InferenceError> for RestError {
     fn from(error: InferenceError) -> Self {
         Self::Request(error)
+    }
+}
+
+impl Failure for RestError {
+    fn told(&self) -> Told<'_> {
+        let refused = |http, message| Told {
+            http,
+            grpc: Code::InvalidArgument,
+            message,
+        };
+        match self {
+            Self::Rows(rows) => refused(StatusCode::BAD_REQUEST, Cow::Borrowed(rows.sentence())),
+            Self::Request(error) => error.told(),
+            Self::MediaType(message) => refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, Cow::Borrowed(message)),
+            Self::Method(method, _) => refused(
+                StatusCode::METHOD_NOT_ALLOWED,
+                Cow::Owned(format!("this path does not take {method}")),
+            ),
+        }
     }
 }
 

@@ -2,19 +2,30 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::{HeaderMap, Method};
 use serde_json::json;
 
 use super::errors::RestError;
-use super::predict::predict;
+use super::predict::{Asked, predict};
 use super::{Context, PREDICT, READ, answer};
 use crate::error::{InferenceError, Result};
 use crate::models::ModelVersion;
 use crate::protocol::Service;
+use crate::protocol::exchange::{Front, Kind};
+use crate::protocol::request_id::RequestId;
+
+const PREDICT_BY_VERB: Front = Front {
+    name: "POST /v1/models/{model}:predict",
+    kind: Kind::Rest("/v1/models/{model}:predict"),
+};
+const PREDICT_BY_VERSION: Front = Front {
+    name: "POST /v1/models/{model}/versions/{version}:predict",
+    kind: Kind::Rest("/v1/models/{model}/versions/{version}:predict"),
+};
 
 /// A model, or one version of it.
 pub(super) struct Target {
@@ -76,12 +87,22 @@ pub(super) async fn list(State(service): Context) -> impl IntoResponse {
 pub(super) async fn model(
     State(service): Context,
     Path(segment): Path<String>,
+    Extension(id): Extension<RequestId>,
     method: Method,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, RestError> {
     match asked(&segment) {
-        Some(name) => predict(&service, method, &headers, body, || Ok(Target::model(name))).await,
+        Some(name) => {
+            let asked = Asked {
+                front: &PREDICT_BY_VERB,
+                model: name,
+                method,
+                headers: &headers,
+                id: &id,
+            };
+            predict(&service, &asked, body, || Ok(Target::model(name))).await
+        }
         None => describe(&service, method, &segment, || Ok(Target::model(&segment))),
     }
 }
@@ -90,16 +111,21 @@ pub(super) async fn model(
 pub(super) async fn version(
     State(service): Context,
     Path((model, segment)): Path<(String, String)>,
+    Extension(id): Extension<RequestId>,
     method: Method,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, RestError> {
     match asked(&segment) {
         Some(version) => {
-            predict(&service, method, &headers, body, || {
-                Target::version(&model, version)
-            })
-            .await
+            let asked = Asked {
+                front: &PREDICT_BY_VERSION,
+                model: &model,
+                method,
+                headers: &headers,
+                id: &id,
+            };
+            predict(&service, &asked, body, || Target::version(&model, version)).await
         }
         None => describe(&service, method, &segment, || Target::version(&model, &segment)),
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -17,7 +18,9 @@ use super::{ASK, Context, answer, media_type, question, rows};
 use crate::error::{InferenceError, Result};
 use crate::memory::Reservation;
 use crate::models::ModelVersion;
+use crate::protocol::exchange::{Exchange, Front, Kind};
 use crate::protocol::intake::ROW_EXPANSION;
+use crate::protocol::request_id::RequestId;
 use crate::protocol::{Service, body};
 use crate::tensor::{InferenceRequest, InferenceResponse};
 
@@ -31,36 +34,70 @@ struct Predictions<'a> {
     predictions: Vec<Value>,
 }
 
+const PREDICT_BY_PATH: Front = Front {
+    name: "POST /predict/{model}",
+    kind: Kind::Rest("/predict/{model}"),
+};
+
+/// A request before its body is read.
+pub(super) struct Asked<'a> {
+    pub(super) front: &'static Front,
+    pub(super) model: &'a str,
+    pub(super) method: Method,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) id: &'a RequestId,
+}
+
 /// `/predict/{model}`.
 pub(super) async fn by_path(
     State(service): Context,
     Path(name): Path<String>,
+    Extension(id): Extension<RequestId>,
     method: Method,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, RestError> {
-    predict(&service, method, &headers, body, || Ok(Target::model(&name))).await
+    let asked = Asked {
+        front: &PREDICT_BY_PATH,
+        model: &name,
+        method,
+        headers: &headers,
+        id: &id,
+    };
+    predict(&service, &asked, body, || Ok(Target::model(&name))).await
 }
 
 /// Answers the rows of a body.
 pub(super) async fn predict(
     service: &Service,
-    method: Method,
-    headers: &HeaderMap,
+    asked: &Asked<'_>,
     body: Body,
     target: impl Fn() -> Result<Target>,
 ) -> Result<Response, RestError> {
-    if method != Method::POST {
-        return Err(RestError::Method(method, ASK));
+    if asked.method != Method::POST {
+        return Err(RestError::Method(asked.method.clone(), ASK));
     }
+    let mut exchange = Exchange::begin(service, asked.front, asked.headers, asked.model);
+    exchange.named(asked.id.as_str());
+    let answered = respond(service, asked, body, target, &mut exchange).await;
+    exchange.end(answered)
+}
+
+async fn respond(
+    service: &Service,
+    asked: &Asked<'_>,
+    body: Body,
+    target: impl Fn() -> Result<Target>,
+    exchange: &mut Exchange<'_>,
+) -> Result<Response, RestError> {
     // Whoever asks for what is not there, or with what is no JSON, need not send it all.
     let target = target()?;
     target.check(service)?;
-    media_type::check(headers)?;
+    media_type::check(asked.headers)?;
     let body::Received {
         bytes: body,
         reservation,
-    } = body::read(&service.intake, headers, body, ROW_EXPANSION).await?;
+    } = body::read(&service.intake, asked.headers, body, ROW_EXPANSION).await?;
     let memory = Arc::new(reservation);
     let _accepted = service.intake.accepted.begin();
     // Looked up when the request is whole: a slow sender must not keep a version that is to be unloaded.
@@ -75,8 +112,13 @@ pub(super) async fn predict(
         }
     })
     .await?;
-    let requests = decoded.map_err(RestError::Rows)?;
+    let mut requests = decoded.map_err(RestError::Rows)?;
+    let trace = exchange.received(model.version, asked.id.as_str());
+    for request in &mut requests {
+        request.trace.clone_from(&trace);
+    }
     let answers = run(&model, requests, &memory).await?;
+    exchange.computed();
     let size: usize = answers
         .iter()
         .flat_map(|answer| &answer.outputs)

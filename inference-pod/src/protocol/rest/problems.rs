@@ -77,6 +77,13 @@ pub(super) struct RefusedRows {
     error_count: usize,
 }
 
+impl RefusedRows {
+    /// All of it in short.
+    pub(super) fn sentence(&self) -> &str {
+        &self.error
+    }
+}
+
 impl IntoResponse for RefusedRows {
     fn into_response(self) -> Response {
         (StatusCode::BAD_REQUEST, Json(self)).into_response()

@@ -8,6 +8,7 @@ mod order;
 mod slots;
 mod waiting;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -30,16 +31,56 @@ struct State {
     alarm: Option<Instant>,
 }
 
+impl State {
+    /// Whether a worker sleeps that has something to do.
+    fn has_to_wake(&self) -> bool {
+        self.sleeping > self.notified
+            && (self.waiting.has_ready()
+                || match (self.waiting.next_event(), self.alarm) {
+                    (Some(event), Some(alarm)) => event < alarm,
+                    (event, None) => event.is_some(),
+                    (None, Some(_)) => false,
+                })
+    }
+}
+
+/// A request that is in the queue.
+#[derive(Debug)]
+pub(super) struct Submitted {
+    /// By which it can be withdrawn.
+    pub(super) ticket: Ticket,
+    /// Whether a worker has to be woken for it.
+    pub(super) wakes: bool,
+}
+
+/// The promise to wake a worker, which a caller keeps that goes away meanwhile.
+struct Announcement<'a>(&'a Queue);
+
+impl Drop for Announcement<'_> {
+    fn drop(&mut self) {
+        // In this order: who submits after the first of these two announces for himself.
+        self.0.is_announced.store(false, Ordering::SeqCst);
+        self.0.wake(self.0.lock());
+    }
+}
+
 pub(super) struct Queue {
     statistics: Arc<Statistics>,
     state: Mutex<State>,
     changed: Condvar,
+    /// Whether somebody is about to wake a worker.
+    is_announced: AtomicBool,
     departures: Option<Arc<Departures>>,
 }
 
 impl Queue {
     pub(super) fn new(limits: Limits, statistics: Arc<Statistics>) -> Self {
         let departures = limits.preserves_order.then(Arc::default);
+        let most = limits
+            .levels
+            .iter()
+            .fold(0_usize, |sum, level| sum.saturating_add(level.max_requests));
+        statistics.metrics().saturation.set_queue_limit(most);
         Self {
             statistics,
             state: Mutex::new(State {
@@ -49,12 +90,13 @@ impl Queue {
                 alarm: None,
             }),
             changed: Condvar::new(),
+            is_announced: AtomicBool::new(false),
             departures,
         }
     }
 
-    /// Adds a request, or refuses it at once when the queue is full. Answers the ticket by which it can be withdrawn.
-    pub(super) fn submit(&self, mut job: Job) -> Result<Ticket> {
+    /// Adds a request, or refuses it at once when the queue is full. Who added it announces it where a worker is to wake.
+    pub(super) fn submit(&self, mut job: Job) -> Result<Submitted> {
         let bytes = job.byte_size();
         let now = Instant::now();
         let mut state = self.lock();
@@ -72,9 +114,21 @@ impl Queue {
             job.reply.join(departures);
         }
         let ticket = state.waiting.enter(job, bytes, now);
-        self.statistics.metrics().pending.inc();
-        self.wake(state);
-        Ok(ticket)
+        self.statistics.metrics().requests.pending.inc();
+        let wakes = state.has_to_wake();
+        Ok(Submitted { ticket, wakes })
+    }
+
+    /// Wakes a worker for what was submitted, once everything that came in at the same time is in the queue: woken for the
+    /// first of them, it would run a batch of one, and take the processor from those who submit the others.
+    pub(super) async fn announce(&self) {
+        if self.is_announced.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let announcement = Announcement(self);
+        // The runtime first runs what is ready, and looks at the network again.
+        tokio::task::yield_now().await;
+        drop(announcement);
     }
 
     /// Takes a request out whose caller has stopped waiting, unless a worker has it already.
@@ -96,7 +150,7 @@ impl Queue {
         let now = Instant::now();
         let mut state = self.lock();
         let queued = state.waiting.leave(ticket, now)?;
-        self.statistics.metrics().pending.dec();
+        self.statistics.metrics().requests.pending.dec();
         self.wake(state);
         Some(queued)
     }
@@ -116,7 +170,11 @@ impl Queue {
             }
             match next {
                 Next::Batch(batch) => {
-                    self.statistics.metrics().pending.dec_by(batch.len() as i64);
+                    self.statistics
+                        .metrics()
+                        .requests
+                        .pending
+                        .dec_by(batch.len() as i64);
                     // Another worker may be told of the rest, or have to wait for it.
                     state.alarm = None;
                     self.wake(state);
@@ -159,24 +217,26 @@ impl Queue {
 
     /// Wakes a worker if one sleeps that has something to do; to wake costs more than all the rest.
     fn wake(&self, mut state: MutexGuard<'_, State>) {
-        let has_to = state.sleeping > state.notified
-            && (state.waiting.has_ready()
-                || match (state.waiting.next_event(), state.alarm) {
-                    (Some(event), Some(alarm)) => event < alarm,
-                    (event, None) => event.is_some(),
-                    (None, Some(_)) => false,
-                });
-        if has_to {
+        if state.has_to_wake() {
             state.notified += 1;
             drop(state);
             self.changed.notify_one();
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn sleeping_workers(&self) -> usize {
+        self.lock().sleeping
+    }
+
     /// Without the lock, since those who wait are told.
     fn bury_all<'a>(&'a self, state: MutexGuard<'a, State>, dead: &mut Vec<Queued>) -> MutexGuard<'a, State> {
         drop(state);
-        self.statistics.metrics().pending.dec_by(dead.len() as i64);
+        self.statistics
+            .metrics()
+            .requests
+            .pending
+            .dec_by(dead.len() as i64);
         for queued in dead.drain(..) {
             self.bury(queued.job);
         }

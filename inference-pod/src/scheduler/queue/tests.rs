@@ -54,6 +54,7 @@ pub(super) fn job(rows: usize, width: i64) -> (Job, Waits) {
             received: Instant::now(),
             deadline: None,
             memory: Arc::new(Budget::of(None).reserve(1)),
+            trace: None,
             reply: Reply::new(reply),
         },
         answer,
@@ -64,7 +65,7 @@ pub(super) fn submit(queue: &Queue, jobs: impl IntoIterator<Item = (usize, i64)>
     jobs.into_iter()
         .map(|(rows, width)| {
             let (job, answer) = job(rows, width);
-            (queue.submit(job).unwrap(), answer)
+            (queue.submit(job).unwrap().ticket, answer)
         })
         .collect()
 }
@@ -183,7 +184,7 @@ fn a_caller_that_left_a_moment_ago_is_not_run() {
             .value(),
         2
     );
-    assert_eq!(queue.statistics.metrics().pending.get(), 0);
+    assert_eq!(queue.statistics.metrics().requests.pending.get(), 0);
 }
 
 #[test]
@@ -196,7 +197,7 @@ fn a_request_that_is_withdrawn_leaves_its_neighbours_and_their_batch_alone() {
     assert_eq!(rows(&queue.take().unwrap()), [1, 4]);
     queue.withdraw(waiting[0].0);
     assert_eq!(queue.lock().waiting.counts(), (0, 0, &[0][..]));
-    assert_eq!(queue.statistics.metrics().pending.get(), 0);
+    assert_eq!(queue.statistics.metrics().requests.pending.get(), 0);
     // Another has the place of one of them.
     let next = submit(&queue, [(5, 2)]);
     for (ticket, _) in &waiting {
@@ -267,6 +268,7 @@ fn every_sleeping_worker_gets_what_it_can_run() {
         for round in 1..=60 {
             for width in 1..=3 {
                 waiting.extend(submit(&queue, [(1, width)]));
+                futures::executor::block_on(queue.announce());
                 // Lanes ripen one after another.
                 std::thread::sleep(Duration::from_micros(round as u64 * 37 % 1000));
             }
