@@ -10,21 +10,21 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 
 use crate::support::{Repository, Server, client, eventually, program};
 
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-struct Pair {
+pub struct Pair {
     certificate: String,
     key: String,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn issue(&self, until_year: i32) -> Pair {
+    pub fn issue(&self, until_year: i32) -> Pair {
         let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
         let mut params = CertificateParams::new(names).unwrap();
         params.not_after = date_time_ymd(until_year, 1, 1);
@@ -41,10 +41,10 @@ impl Authority {
 }
 
 /// A folder as Kubernetes mounts a Secret: the files are links into a folder that is swapped as a whole.
-struct Secret(tempfile::TempDir);
+pub struct Secret(tempfile::TempDir);
 
 impl Secret {
-    fn new(pair: &Pair, authority: &Authority) -> Self {
+    pub fn new(pair: &Pair, authority: &Authority) -> Self {
         let secret = Self(tempfile::tempdir().unwrap());
         for file in ["tls.crt", "tls.key", "ca.crt"] {
             std::os::unix::fs::symlink(Path::new("..data").join(file), secret.0.path().join(file)).unwrap();
@@ -64,7 +64,7 @@ impl Secret {
         std::fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
     }
 
-    fn flags(&self, front: &str, mutual: bool) -> Vec<String> {
+    pub fn flags(&self, front: &str, mutual: bool) -> Vec<String> {
         let file = |name: &str| self.0.path().join(name).display().to_string();
         let mut flags = vec![
             format!("--{front}-use-ssl=true"),
@@ -81,7 +81,7 @@ impl Secret {
     }
 }
 
-async fn start(repository: &Repository, flags: &[String]) -> Server {
+pub async fn start(repository: &Repository, flags: &[String]) -> Server {
     let flags: Vec<_> = flags.iter().map(String::as_str).collect();
     let server = Server::start_unready(&repository.uri(), &flags);
     // As a probe does that has no certificate.
@@ -97,11 +97,11 @@ async fn start(repository: &Repository, flags: &[String]) -> Server {
     server
 }
 
-fn secured(address: &str) -> String {
+pub fn secured(address: &str) -> String {
     address.replace("http://", "https://")
 }
 
-fn trusting(authority: &Authority, identity: Option<&Pair>, http2: bool) -> reqwest::Client {
+pub fn trusting(authority: &Authority, identity: Option<&Pair>, http2: bool) -> reqwest::Client {
     drop(client());
     let certificate = reqwest::Certificate::from_pem(authority.pem().as_bytes()).unwrap();
     let mut builder = reqwest::Client::builder().tls_certs_only([certificate]);

@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tonic::{Request, Response, Status};
 
 use crate::support::{Repository, Server, client, eventually, post as post_json, slow_message};
+use crate::tls::{self, Authority, Secret};
 
 const CALLER: &str = "00f067aa0ba902b7";
 
@@ -174,6 +175,7 @@ async fn requests_of_every_protocol_continue_the_trace_of_their_caller() {
         ("http.request.method", json!("POST")),
         ("http.route", json!("/v2/models/{model}/infer")),
         ("url.path", json!("/v2/models/dense_1/infer")),
+        ("url.scheme", json!("http")),
         ("http.response.status_code", json!(200)),
         ("triton.model_name", json!("dense_1")),
         ("triton.model_version", json!(1)),
@@ -390,6 +392,31 @@ async fn settings_of_the_trace_extension_say_how_many_requests_are_traced() {
         "three by the server's settings, one by the model's"
     );
     assert!(servers.iter().all(|span| span.parent_span_id.is_empty()));
+}
+
+#[tokio::test]
+async fn under_tls_the_scheme_of_urls_is_https() {
+    let (collector, address) = Collector::over_http().await;
+    let authority = Authority::new();
+    let secret = Secret::new(&authority.issue(2040), &authority);
+    let repository = Repository::of(&["dense_1"]);
+    let mut flags = secret.flags("http", false);
+    flags.extend([
+        "--trace-config=mode=opentelemetry".to_owned(),
+        "--trace-config=level=TIMESTAMPS".to_owned(),
+        "--trace-config=rate=0".to_owned(),
+        format!("--trace-config=opentelemetry,url={address}"),
+        "--trace-config=opentelemetry,bsp_schedule_delay=50".to_owned(),
+    ]);
+    let server = tls::start(&repository, &flags).await;
+    let trace = trace(1);
+    let request = tls::trusting(&authority, None, false)
+        .post(format!("{}/v2/models/dense_1/infer", tls::secured(&server.http)))
+        .header("traceparent", format!("00-{trace}-{CALLER}-01"))
+        .json(&row());
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    let [span, ..] = collector.whole(&trace).await;
+    assert_eq!(attribute(&span, "url.scheme"), "https");
 }
 
 #[tokio::test]
