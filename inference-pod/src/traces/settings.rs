@@ -138,10 +138,12 @@ fn check(name: &str, values: &[String], mode: &str) -> Result<&'static str> {
         (_, []) => Ok(name),
         ("trace_level", levels) => check_levels(name, levels, mode).map(|()| *name),
         (_, [value]) if is_number(value) => Ok(name),
-        _ => Err(misfit(
-            name,
-            &format!("one integer in a string, {least} or greater"),
-        )),
+        (_, [value]) => Err(InferenceError::invalid(format!(
+            "Unable to parse '{name}', got: {value}; it must be an integer, {least} or greater"
+        ))),
+        _ => Err(InferenceError::invalid(format!(
+            "expect only 1 value for '{name}'"
+        ))),
     }
 }
 
@@ -181,7 +183,7 @@ mod tests {
             ("trace_level", &["TENSORS"], "use TIMESTAMPS"),
             ("trace_rate", &["-1"], "0 or greater"),
             ("trace_count", &["many"], "-1 or greater"),
-            ("trace_count", &["1", "2"], "one integer"),
+            ("trace_count", &["1", "2"], "only 1 value"),
             ("trace_file", &["/etc/passwd"], "can not be updated"),
             ("trace_mode", &["opentelemetry"], "can not be updated"),
             ("colour", &["red"], "must be one of"),
