@@ -50,7 +50,7 @@ def machine(revision: str) -> list[str]:
         platform.processor(),
     )
     return [
-        f"Machine: {cpu}, Linux {platform.release()}; Python {sys.version.split()[0]}, "
+        f"Machine: {cpu}, Linux {platform.release().partition('-')[0]}; Python {sys.version.split()[0]}, "
         f"ONNX Runtime {metadata.version('onnxruntime')}; this server at {revision}.",
     ]
 
