@@ -131,6 +131,16 @@ impl World {
         let incoming = format!(".incoming-{}", self.manifest.digest.folder_name());
         self.cache.path().join(incoming).join("files/model.onnx")
     }
+
+    /// A fetch that ends when so many bytes were served; then the store is well again.
+    async fn break_off_after(&self, bytes: u64) {
+        self.proxy.stall_after(bytes);
+        let fetching = self.start();
+        self.proxy.wait_until_stalled().await;
+        fetching.abort();
+        let _ = fetching.await;
+        self.proxy.heal();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,12 +202,7 @@ async fn an_object_that_is_replaced_while_it_is_fetched_is_an_error_and_not_a_mi
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fetch_that_was_broken_off_goes_on_where_it_was() {
     let world = World::new().await;
-    world.proxy.stall_after(8 << 20);
-    let fetching = world.start();
-    world.proxy.wait_until_stalled().await;
-    fetching.abort();
-    let _ = fetching.await;
-    world.proxy.heal();
+    world.break_off_after(8 << 20).await;
     let before = world.proxy.served();
     let local = world.fetch().await.unwrap();
     world.check(&local);
@@ -213,12 +218,7 @@ async fn a_fetch_that_was_broken_off_goes_on_where_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_damaged_while_nobody_fetched_is_fetched_anew() {
     let world = World::new().await;
-    world.proxy.stall_after(8 << 20);
-    let fetching = world.start();
-    world.proxy.wait_until_stalled().await;
-    fetching.abort();
-    let _ = fetching.await;
-    world.proxy.heal();
+    world.break_off_after(8 << 20).await;
     let file = std::fs::File::options()
         .write(true)
         .open(world.incoming_model())
