@@ -29,7 +29,8 @@ help:
 	  'make demo-down   takes the local cluster away again' \
 	  'make test        every test' \
 	  'make lint | test-rust | test-openapi | test-conformance | test-python | scenarios [FILTER=name]   parts of it' \
-	  'make bench       speed against other servers, into bench/report (BENCH=quick: minutes; hours otherwise)' \
+	  'make instructions   instructions of the codec, the router and the batcher against bench/baseline (UPDATE=1 writes it)' \
+  'make bench       speed against other servers, into bench/report (BENCH=quick: minutes; hours otherwise)' \
 	  'make images | cluster | chart      brings a change into the cluster' \
 	  'make kubeconfig  prints the path of the kubeconfig' \
 	  'CLUSTER=existing KUBECONFIG=…      uses a cluster that exists' \
@@ -45,7 +46,7 @@ demo-down:
 	@make/demo-down
 
 test:
-	@make/run-stages test packages tools lint test-rust test-openapi test-conformance test-python images test-images cluster $(if $(filter local,$(CLUSTER)),test-cluster) chart test-chart scenarios
+	@make/run-stages test packages tools lint test-rust test-openapi test-conformance test-python images test-images instructions cluster $(if $(filter local,$(CLUSTER)),test-cluster) chart test-chart scenarios
 
 kubeconfig:
 	@echo "$(KUBECONFIG)"
@@ -128,6 +129,10 @@ scenarios:
 
 # ---- speed
 
-.PHONY: bench
+# What a machine is doing besides does not change how many instructions are counted, so these may fail; times never do.
+.PHONY: bench instructions
+instructions:
+	@bench/instructions/run $(if $(UPDATE),--update)
+
 bench:
 	@bench/run

@@ -34,6 +34,10 @@ image_engine() {
   esac
 }
 
+# rust_packages: `--package` options of the binaries of all images. They are built in one go: cargo unites the features of what
+# it builds together, and one package alone would have other features of the shared dependencies and build them anew.
+rust_packages() { sed -n 's/^rust-binary \([^ ]*\) .*/--package=\1/p' "$REPOSITORY"/images/*/context | sort -u; }
+
 # newest_archive NAME: the archive that the last build of this name and tag made or found up to date.
 newest_archive() {
   local link

@@ -2,6 +2,8 @@
 
 mod admission;
 mod apply;
+#[doc(hidden)]
+pub mod counted;
 mod ensemble;
 mod explicit;
 mod holdings;

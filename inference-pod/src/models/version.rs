@@ -45,7 +45,7 @@ pub struct ModelVersion {
     /// Keeps its files in the cache.
     _lease: Option<Lease>,
     graph: Graph,
-    answering: Answering,
+    pub(super) answering: Answering,
 }
 
 /// Who answers for a version.

@@ -13,6 +13,7 @@ pub use devices::{Device, Gpus};
 pub use library::find as find_library;
 pub use session::{Answer, GraphSession, RunInput, SessionError, zeros};
 pub use values::OutputTensor;
+pub(crate) use values::gathered;
 pub use weights::SharedWeights;
 
 use std::path::Path;

@@ -70,9 +70,16 @@ fn numbers<T>(shape: &[i64], parts: &[&TensorData]) -> Result<DynValue, String>
 where
     T: PrimitiveTensorElementType + AnyBitPattern + Debug + Send + 'static,
 {
+    Tensor::from_array((shape.to_vec(), gathered::<T>(parts)))
+        .map(Tensor::into_dyn)
+        .map_err(|error| error.to_string())
+}
+
+/// The numbers of all parts, one after the other.
+pub(crate) fn gathered<T: AnyBitPattern>(parts: &[&TensorData]) -> Vec<T> {
     let size = size_of::<T>();
     let count = parts.iter().map(|part| part.byte_size()).sum::<usize>() / size;
-    let mut elements: Vec<T> = Vec::with_capacity(count);
+    let mut elements = Vec::with_capacity(count);
     for bytes in fixed(parts) {
         // The network gives no alignment; most often it is there all the same.
         match bytemuck::try_cast_slice(bytes) {
@@ -80,9 +87,7 @@ where
             Err(_) => elements.extend(bytes.chunks_exact(size).map(bytemuck::pod_read_unaligned::<T>)),
         }
     }
-    Tensor::from_array((shape.to_vec(), elements))
-        .map(Tensor::into_dyn)
-        .map_err(|error| error.to_string())
+    elements
 }
 
 fn booleans(shape: &[i64], parts: &[&TensorData]) -> Result<DynValue, String> {

@@ -3,6 +3,8 @@
 //! Requests are checked before they come here. Nothing in this room runs on the threads that serve the network.
 
 mod batch;
+#[doc(hidden)]
+pub mod counted;
 mod departures;
 mod job;
 mod limits;

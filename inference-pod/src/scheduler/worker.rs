@@ -83,7 +83,7 @@ pub(super) fn work(
 
 /// Runs a batch. When it fails, its members are run one by one, so that a bad one does not spoil the others' answers: no
 /// request runs more than twice.
-fn serve(session: &mut impl Execute, batch: Vec<Queued>, surroundings: &Surroundings) {
+pub(super) fn serve(session: &mut impl Execute, batch: Vec<Queued>, surroundings: &Surroundings) {
     let taken = Instant::now();
     match run(session, &batch) {
         Ok(executed) => answer(batch, executed, taken, surroundings),

@@ -1,6 +1,8 @@
 //! Open Inference Protocol v2 over gRPC (port 8001).
 
 mod convert;
+#[doc(hidden)]
+pub mod counted;
 mod describe;
 mod describe_config;
 mod inflate;

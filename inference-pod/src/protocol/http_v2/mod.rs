@@ -1,6 +1,8 @@
 //! Open Inference Protocol v2 over HTTP (port 8000). Routes and texts are Triton's.
 
 mod absent;
+#[doc(hidden)]
+pub mod counted;
 mod describe;
 mod describe_config;
 mod infer;

@@ -5,6 +5,8 @@
 
 mod answer;
 mod cors;
+#[doc(hidden)]
+pub mod counted;
 mod documents;
 mod elements;
 mod errors;
