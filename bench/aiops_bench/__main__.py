@@ -34,6 +34,7 @@ def main() -> int:
     installation = Installation(
         inference_pod=arguments.inference_pod,
         onnxruntime=arguments.onnxruntime,
+        minio=arguments.minio,
         pythons={name: Path(path) for name, path in pythons.items()},
     )
     measurement = Measurement(
@@ -73,6 +74,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--client", type=Path, required=True, help="the load generator's program")
     parser.add_argument("--inference-pod", type=Path, required=True, help="this server's program")
     parser.add_argument("--onnxruntime", type=Path, required=True, help="libonnxruntime.so")
+    parser.add_argument("--minio", type=Path, required=True, help="the object store's program")
     parser.add_argument("--python", action="append", default=[], help="PEER=interpreter of its environment")
     parser.add_argument("--report", type=Path, required=True, help="folder of the report")
     parser.add_argument("--no-events", action="store_true", help="steady load alone")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import payloads
+from . import fetch, payloads
 from .load import Generator, Load, Result
 from .models import MODELS
 from .payloads import Protocol
@@ -194,6 +194,10 @@ def image(events: Events) -> Measured:
     return f"{sum(sizes) / 1e6:.1f} MB (server {server}, ONNX Runtime {runtime})", sum(sizes) < 40e6
 
 
+def fetching(events: Events) -> Measured:
+    return fetch.measure(events.installation)
+
+
 EVENTS: dict[str, Callable[[Events], Measured]] = {
     "ready": ready,
     "peak_p99": peak_p99,
@@ -201,5 +205,6 @@ EVENTS: dict[str, Callable[[Events], Measured]] = {
     "cycles": cycles,
     "soak": soak,
     "restarts": restarts,
+    "fetch": fetching,
     "image": image,
 }

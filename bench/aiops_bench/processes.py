@@ -22,8 +22,12 @@ END_SECONDS = 20.0
 class Server:
     """A started server and its children."""
 
-    def __init__(self, command: list[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, command: list[str], environment: Mapping[str, str], log: Path, cores: str | None = SERVER_CORE
+    ) -> None:
         self.log = log
+        # Without them, all that the machine has.
+        self.pinning = ["taskset", "--cpu-list", cores] if cores else []
         self.command = command
         self.environment = environment
         self.start()
@@ -32,7 +36,7 @@ class Server:
         self.started = time.monotonic()
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603
-                ["taskset", "--cpu-list", SERVER_CORE, *self.command],  # noqa: S607
+                [*self.pinning, *self.command],
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,

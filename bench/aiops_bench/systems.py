@@ -22,6 +22,7 @@ class Installation:
 
     inference_pod: Path
     onnxruntime: Path
+    minio: Path
     # The interpreter of each peer's environment.
     pythons: Mapping[str, Path]
 
