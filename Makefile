@@ -30,7 +30,7 @@ help:
 	  'make test        every test' \
 	  'make lint | test-rust | test-openapi | test-conformance | test-python | scenarios [FILTER=name]   parts of it' \
 	  'make instructions   instructions of the codec, the router and the batcher against bench/baseline (UPDATE=1 writes it)' \
-  'make bench       speed against other servers, into bench/report (BENCH=quick: minutes; hours otherwise)' \
+	  'make bench       speed against other servers, into bench/report (BENCH=quick: minutes; hours otherwise)' \
 	  'make images | cluster | chart      brings a change into the cluster' \
 	  'make kubeconfig  prints the path of the kubeconfig' \
 	  'CLUSTER=existing KUBECONFIG=…      uses a cluster that exists' \
