@@ -41,6 +41,7 @@ mod serving_plan;
 mod settings;
 mod shared_memory;
 mod shutdown;
+mod soak;
 mod support;
 mod tls;
 mod traces;
