@@ -43,5 +43,6 @@ mod shared_memory;
 mod shutdown;
 mod soak;
 mod support;
+mod telemetry;
 mod tls;
 mod traces;
