@@ -65,7 +65,7 @@ def describe(rounds: list[Round], size: int) -> tuple[str, bool]:
     text = (
         f"{100 * share:.0f} % (until all is on the disk {fetched_and_synced:,.0f} MB/s against "
         f"{written_and_synced:,.0f}; into the page cache, where a fetch ends, {fetched:,.0f} against {written:,.0f}; "
-        f"MinIO, which reads from the page cache, used {median(lambda one: one.store_processor):.1f} s of the same cores "
+        f"MinIO, which reads from the page cache, took {median(lambda one: one.store_processor):.1f} s of the cores "
         f"and the server {median(lambda one: one.server_processor):.1f} s; medians of {len(rounds)})"
     )
     return text, share >= TARGET
