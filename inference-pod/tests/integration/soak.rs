@@ -38,6 +38,9 @@ struct Held {
     left: Vec<PathBuf>,
 }
 
+/// A name, and the number that it is of what is held.
+type Measured = (&'static str, fn(&Held) -> u64);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_grows_in_a_soak() {
     let repository = Repository::of(&["dense_1", "dense_2", "columns_of_99", "ratio", "ir_999"]);
@@ -69,26 +72,24 @@ fn check(held: &[Held]) {
     // The most of the first rounds and the least of the last: what comes and goes is in both, and a leak in all that follow.
     let most = |of: fn(&Held) -> u64| first.iter().map(of).max().unwrap();
     let least = |of: fn(&Held) -> u64| last.iter().map(of).min().unwrap();
-    let of_all: [(&str, fn(&Held) -> u64); 2] = [
+    let of_all: [Measured; 2] = [
         ("anonymous memory", |held| held.anonymous),
         ("resident memory", |held| held.resident),
     ];
     for (what, of) in of_all {
         let (before, after) = (most(of), least(of));
-        println!("{what}: {} KiB, then {} KiB", before >> 10, after >> 10);
         let series: Vec<_> = held.iter().map(|held| of(held) >> 10).collect();
         assert!(
             after <= before + before / 20 + FLOOR,
             "{what} grew from {before} to {after} bytes in {between} requests; KiB by round: {series:?}"
         );
     }
-    let counts: [(&str, fn(&Held) -> u64); 2] = [
+    let counts: [Measured; 2] = [
         ("open files", |held| held.files as u64),
         ("threads", |held| held.threads as u64),
     ];
     for (what, of) in counts {
         let (before, after) = (most(of), least(of));
-        println!("{what}: {before}, then {after}");
         assert!(
             after <= before + BY_CHANCE,
             "{what}: {before}, and {after} after {between} requests"
