@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,8 @@ class Round:
 
 
 def measure(installation: Installation, size: int = 1 << 30) -> tuple[str, bool]:
-    with tempfile.TemporaryDirectory(prefix="bench-fetch-", dir="/var/tmp") as name:  # noqa: S108 - /tmp may be memory
+    # /tmp may be memory.
+    with tempfile.TemporaryDirectory(prefix="bench-fetch-", dir="/var/tmp") as name:
         folder = Path(name)
         with minio(installation.minio, folder / "store") as (store, environment):
             publish(installation, environment, folder, size)
@@ -54,19 +55,18 @@ def measure(installation: Installation, size: int = 1 << 30) -> tuple[str, bool]
 
 
 def describe(rounds: list[Round], size: int) -> tuple[str, bool]:
-    def speed(field: str) -> float:
-        return size / statistics.median(getattr(one, field) for one in rounds) / 1e6
+    def median(value: Callable[[Round], float]) -> float:
+        return statistics.median(value(one) for one in rounds)
 
-    def processor(field: str) -> float:
-        return statistics.median(getattr(one, field) for one in rounds)
-
-    share = speed("fetched_and_synced") / speed("written_and_synced")
-    unsynced = speed("fetched") / speed("written")
+    fetched, written = (size / 1e6 / median(value) for value in (lambda one: one.fetched, lambda one: one.written))
+    fetched_and_synced = size / 1e6 / median(lambda one: one.fetched_and_synced)
+    written_and_synced = size / 1e6 / median(lambda one: one.written_and_synced)
+    share = fetched_and_synced / written_and_synced
     text = (
-        f"{100 * share:.0f} % (until it is on the disk {speed('fetched_and_synced'):,.0f} MB/s against "
-        f"{speed('written_and_synced'):,.0f}; into the page cache, where the fetch ends, {speed('fetched'):,.0f} against "
-        f"{speed('written'):,.0f}, {100 * unsynced:.0f} %; of the same cores the server used "
-        f"{processor('server_processor'):.1f} s and MinIO {processor('store_processor'):.1f} s; median of {len(rounds)})"
+        f"{100 * share:.0f} % (until all is on the disk {fetched_and_synced:,.0f} MB/s against "
+        f"{written_and_synced:,.0f}; into the page cache, where a fetch ends, {fetched:,.0f} against {written:,.0f}; "
+        f"MinIO, which reads from the page cache, took {median(lambda one: one.store_processor):.1f} s of the cores "
+        f"and the server {median(lambda one: one.server_processor):.1f} s; medians of {len(rounds)})"
     )
     return text, share >= TARGET
 
@@ -141,7 +141,7 @@ def one(installation: Installation, environment: Mapping[str, str], store: Serve
 
 
 def write(source: Path, target: Path) -> tuple[float, float]:
-    """Seconds for a file's bytes in pieces as large as a fetch's, into a file with its place; and until they are on the disk."""
+    """Seconds for a file's bytes, in a fetch's pieces into a file with its place; and until they are on the disk."""
     os.sync()
     started = time.monotonic()
     with source.open("rb", buffering=0) as bytes_from, target.open("wb", buffering=0) as file:
@@ -171,7 +171,7 @@ def fetch(installation: Installation, environment: Mapping[str, str], cache: Pat
     with Server(command, settings, log, cores=None) as server:
         server.wait_ready(f"http://127.0.0.1:{http}/v2/health/ready")
         processor = server.processor_seconds()
-        with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=10) as answer:
             text = answer.read().decode()
     found = re.search(r'aiops_model_load_phase_seconds\{[^}]*phase="fetch"[^}]*\} (\S+)', text)
     if found is None:

@@ -22,7 +22,21 @@ fn network_runtime() -> std::io::Result<tokio::runtime::Runtime> {
     builder.enable_all().build()
 }
 
+/// Keeps ONNX Runtime from talking to its makers: its builds for Linux send what they load and how long it took to Microsoft,
+/// and what it does in order to start is done before its own switch can be used.
+fn disable_telemetry() {
+    #[expect(
+        unsafe_code,
+        reason = "there is no other way to tell the library before it is loaded"
+    )]
+    // SAFETY: nothing reads the environment meanwhile, as no thread is started yet that does.
+    unsafe {
+        std::env::set_var("ORT_DISABLE_TELEMETRY", "1");
+    }
+}
+
 fn main() -> ExitCode {
+    disable_telemetry();
     heap::settle();
     let arguments = Arguments::parse();
     let runtime = match network_runtime() {

@@ -41,6 +41,8 @@ mod serving_plan;
 mod settings;
 mod shared_memory;
 mod shutdown;
+mod soak;
 mod support;
+mod telemetry;
 mod tls;
 mod traces;

@@ -156,6 +156,13 @@ impl Server {
             .count()
     }
 
+    /// Files, sockets and the like that the process has open.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.id()))
+            .unwrap()
+            .count()
+    }
+
     /// Bytes of memory of the process, by a field of /proc/<pid>/status.
     pub fn memory(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
