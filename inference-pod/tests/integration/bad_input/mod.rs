@@ -1,6 +1,10 @@
 //! What careless and hostile clients send and what a repository may hold, in tables: a name, what is sent, the code and the whole
 //! message. After each row the server still answers a good request over every protocol, and is as ready as before.
 
+mod bodies;
+mod connections;
+mod documents;
+mod elements;
 mod grpc;
 mod http;
 mod loads;
