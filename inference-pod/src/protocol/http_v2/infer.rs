@@ -232,7 +232,8 @@ fn raw_request(model: &ModelVersion, body: &Bytes) -> Result<(InferenceRequest, 
         (TensorData::Strings(strings), _) => strings.len(),
         (_, size) => body.len() / size.unwrap_or(1),
     };
-    let fixed: i64 = input.dims.iter().filter(|size| **size > 0).product();
+    let sizes = input.dims.iter().filter(|size| **size > 0);
+    let fixed = sizes.fold(1_i64, |product, size| product.saturating_mul(*size));
     let open = input.dims.iter().filter(|size| **size == -1).count();
     if open > 1 {
         return Err(InferenceError::invalid(format!(

@@ -317,3 +317,31 @@ async fn loads_that_cannot_work_are_refused_alike_over_http_and_grpc() {
     }
     table.end();
 }
+
+#[tokio::test]
+async fn a_configuration_whose_sizes_overflow_where_the_graph_leaves_them_open_ends_nothing() {
+    let repository = Repository::of(&["dense_1", "convolution"]);
+    let server = Server::start(
+        &repository.uri(),
+        &["--model-control-mode=explicit", "--load-model=dense_1"],
+    )
+    .await;
+    let config = r#"{"max_batch_size":4,"input":[{"name":"x","data_type":"TYPE_FP32","dims":[1,4611686018427387904,4]}]}"#;
+    let vast = Row {
+        config: Some(config),
+        ..named("", "convolution", "")
+    };
+    let mut table = Table::of(&server);
+    table
+        .row("load", over_http(&server, &vast).await, (200, ""))
+        .await;
+    let answer = client()
+        .post(format!("{}/v2/models/convolution/infer", server.http))
+        .header("Inference-Header-Content-Length", 0)
+        .body(vec![0; 4])
+        .send();
+    let says = "shape [1, 1, 4611686018427387904, 4] of tensor 'x' is too large";
+    let got = http_error(answer.await.unwrap()).await;
+    table.row("raw", got, (400, says)).await;
+    table.end();
+}
