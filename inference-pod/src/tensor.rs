@@ -194,7 +194,7 @@ fn check_size(input: InputOf<'_>, datatype: DataType, expected: usize, data: &Te
             }
             format!(
                 "input byte size mismatch for input {input}. Expected {}, got {}",
-                expected.saturating_mul(size),
+                expected as u128 * size as u128,
                 bytes.len()
             )
         }

@@ -28,14 +28,17 @@ impl Keeper {
         let mut holdings = self.holdings.lock().await;
         let failure = failure(errors, self.switch_all_ensembles(target, &mut holdings));
         if let Some(failure) = failure {
+            if failure.for_memory {
+                // What the plan names no more would take the memory for ever.
+                self.unserve_unwanted(target);
+            }
             self.retire(&mut holdings);
             self.refresh_ensembles();
             drop(holdings);
             self.clean_cache().await;
             return Err(failure);
         }
-        self.registry
-            .retain_models(|name| target.models.iter().any(|model| model.name == name));
+        self.unserve_unwanted(target);
         self.registry.retain_states(|status| {
             status.state == State::Unloading || target.wants(&status.model, status.version)
         });
@@ -51,6 +54,11 @@ impl Keeper {
         );
         self.clean_cache().await;
         Ok(())
+    }
+
+    fn unserve_unwanted(&self, target: &Target) {
+        self.registry
+            .retain_models(|name| target.models.iter().any(|model| model.name == name));
     }
 
     /// Loads versions and switches to the models of which they were the last; answers what could not be loaded, in the order of

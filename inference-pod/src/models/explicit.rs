@@ -49,7 +49,8 @@ impl Override {
             let parts = || Path::new(path).components();
             parts().next().is_some() && parts().all(|part| matches!(part, Component::Normal(_)))
         };
-        if !stays_inside(model) || Path::new(model).components().count() != 1 {
+        // A path says the same with a slash or a dot behind it, a name does not.
+        if !stays_inside(model) || model.contains(['/', '\\', '\0']) {
             return Err(InferenceError::invalid(format!(
                 "failed to load '{model}': the name of a model is that of one folder"
             )));
@@ -102,9 +103,9 @@ impl Keeper {
         let target = match scan::model(&source, name, given.as_deref()).await {
             Ok(Some(target)) => target,
             Ok(None) => {
-                return Err(not_polled(
-                    "it has no version that its version_policy chooses".to_owned(),
-                ));
+                return Err(not_polled(format!(
+                    "it has no version that its version_policy chooses; a version is a folder such as {name}/1"
+                )));
             }
             Err(error @ RepositoryError::Unreachable { .. }) => {
                 return Err(InferenceError::unavailable(format!(
@@ -218,6 +219,9 @@ mod tests {
             ("m", files("", Some("")), "inside the model's folder"),
             ("../m", Override::default(), "one folder"),
             ("a/b", Override::default(), "one folder"),
+            ("a/", Override::default(), "one folder"),
+            ("a/.", Override::default(), "one folder"),
+            ("a\0", Override::default(), "one folder"),
         ] {
             let error = given.check(model).unwrap_err();
             assert!(error.message.contains(part), "{error}");

@@ -19,7 +19,7 @@ const EXPLICIT: &str = "--model-control-mode=explicit";
 const WEIGHTS_BYTES: usize = 48 << 20;
 
 /// Publishes `dense_1` with so many bytes beside it; answers its digest.
-async fn publish(minio: &Minio, model: &str, version: u64, bytes: usize) -> Digest {
+pub async fn publish(minio: &Minio, model: &str, version: u64, bytes: usize) -> Digest {
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(models().join("dense_1.onnx"), folder.path().join("model.onnx")).unwrap();
     let seed = version as usize;
@@ -42,7 +42,7 @@ async fn publish(minio: &Minio, model: &str, version: u64, bytes: usize) -> Dige
     digest
 }
 
-fn through(minio: &Minio, proxy: &Proxy) -> Vec<(&'static str, String)> {
+pub fn through(minio: &Minio, proxy: &Proxy) -> Vec<(&'static str, String)> {
     let mut variables = environment(minio);
     for (name, value) in &mut variables {
         if *name == "AWS_ENDPOINT_URL_S3" {
@@ -215,7 +215,7 @@ async fn a_disk_that_is_too_small_is_named_and_nothing_of_the_fetch_stays_on_it(
     assert_eq!(entries(cache.path()), BTreeSet::new());
 }
 
-async fn load(server: &Server, model: &str, body: &Value) -> (u16, String) {
+pub async fn load(server: &Server, model: &str, body: &Value) -> (u16, String) {
     let url = format!("{}/v2/repository/models/{model}/load", server.http);
     let answer = client().post(url).json(body).send().await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())

@@ -79,6 +79,11 @@ impl Proxy {
         self.state.faults.lock().unwrap().len()
     }
 
+    /// Spoils nothing more.
+    pub fn forget(&self) {
+        self.state.faults.lock().unwrap().clear();
+    }
+
     /// Stalls everything once so many more bytes are served.
     pub fn stall_after(&self, bytes: u64) {
         self.state

@@ -26,6 +26,7 @@ const JSON_LENGTH_HEADER: &str = "inference-header-content-length";
 pub(super) type Parameters = BTreeMap<String, Parameter>;
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with \"inputs\"")]
 struct Request<'a> {
     #[serde(default)]
     id: String,
@@ -50,9 +51,15 @@ struct Input<'a> {
 
 /// The length of the JSON part, if the request says that there is more than that.
 pub(super) fn json_length(headers: &HeaderMap, body: usize) -> Result<Option<usize>> {
-    let Some(value) = headers.get(JSON_LENGTH_HEADER) else {
+    let mut values = headers.get_all(JSON_LENGTH_HEADER).iter();
+    let Some(value) = values.next() else {
         return Ok(None);
     };
+    if values.any(|other| other != value) {
+        return Err(InferenceError::invalid(
+            "Inference-Header-Content-Length is there more than once with different values: send it once",
+        ));
+    }
     let length = value
         .to_str()
         .ok()
@@ -82,9 +89,8 @@ pub(super) fn decode(
     }
     let length = json_length.unwrap_or(body.len());
     let mut binary = body.slice(length..);
-    let request: Request<'_> = serde_json::from_slice(&body[..length]).map_err(|error| {
-        InferenceError::invalid(format!("failed to parse the request JSON buffer: {error}"))
-    })?;
+    let json = &body[..length];
+    let request: Request<'_> = serde_json::from_slice(json).map_err(|error| malformed(json, &error))?;
     check_reserved(request.parameters.keys().map(String::as_str), &[])?;
     let policy = schedule_policy(
         request
@@ -124,6 +130,19 @@ pub(super) fn decode(
             trace: None,
         },
         wanted,
+    ))
+}
+
+/// Python writes numbers that JSON does not have, and its users do not know.
+fn malformed(json: &[u8], error: &serde_json::Error) -> InferenceError {
+    let has = |word: &[u8]| json.windows(word.len()).any(|part| part == word);
+    let remedy = if error.is_syntax() && (has(b"NaN") || has(b"Infinity")) {
+        "; JSON has no NaN and no Infinity, send such numbers as binary data"
+    } else {
+        ""
+    };
+    InferenceError::invalid(format!(
+        "failed to parse the request JSON buffer: {error}{remedy}"
     ))
 }
 
@@ -213,7 +232,8 @@ fn raw_request(model: &ModelVersion, body: &Bytes) -> Result<(InferenceRequest, 
         (TensorData::Strings(strings), _) => strings.len(),
         (_, size) => body.len() / size.unwrap_or(1),
     };
-    let fixed: i64 = input.dims.iter().filter(|size| **size > 0).product();
+    let sizes = input.dims.iter().filter(|size| **size > 0);
+    let fixed = sizes.fold(1_i64, |product, size| product.saturating_mul(*size));
     let open = input.dims.iter().filter(|size| **size == -1).count();
     if open > 1 {
         return Err(InferenceError::invalid(format!(

@@ -1,4 +1,4 @@
-//! Requests and models that are wrong, each with its answer; the server goes on serving.
+//! Wrong requests and models by the part of the answer that matters, under limits that are not the default's.
 
 use serde_json::{Value, json};
 
