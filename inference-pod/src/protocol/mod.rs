@@ -20,6 +20,7 @@ pub mod rest;
 mod settings;
 mod shared_memory;
 mod status;
+mod version;
 
 pub use intake::{Accepted, Intake};
 pub use repository::ModelControl;
@@ -44,7 +45,7 @@ fn no_cuda_region(region: &str) -> InferenceError {
 }
 
 /// Whose statistics were asked for is not there. The index says why.
-fn no_statistics(model: &str, version: Option<&str>) -> InferenceError {
+fn no_statistics(model: &str, version: Option<u64>) -> InferenceError {
     InferenceError::invalid(match version {
         None => format!("requested model '{model}' is not available"),
         Some(_) => format!("requested model version is not available for model '{model}'"),

@@ -11,6 +11,7 @@ mod access;
 mod bad_input;
 mod batched_equals_unbatched;
 mod batching;
+mod choosing_versions;
 mod classification;
 mod compression;
 mod configuration;

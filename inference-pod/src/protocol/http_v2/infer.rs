@@ -122,6 +122,7 @@ pub(super) fn decode(
             timeout: policy.timeout,
             priority: policy.priority,
             trace: None,
+            headers: None,
         },
         wanted,
     ))
