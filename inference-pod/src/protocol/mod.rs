@@ -36,6 +36,9 @@ use crate::traces::Traces;
 /// Name that the server gives itself.
 pub const SERVER_NAME: &str = "aiops-inference-pod";
 
+/// The heap, among the kinds of memory of the statistics extension.
+const MEMORY_TYPE: &str = "CPU";
+
 const NO_CUDA_MEMORY: &str =
     "CUDA shared memory is not supported by this server, send tensors in the request";
 

@@ -25,6 +25,7 @@ mod http;
 mod instances;
 mod limits;
 mod loading;
+mod memory_usage;
 mod metrics;
 mod object_store;
 mod publish;
