@@ -247,12 +247,12 @@ async fn web_pages_may_send_the_header_that_pins() {
         let found = parameters.iter().find(|parameter| parameter["name"] == PIN);
         found.unwrap_or_else(|| panic!("{path}"))["schema"]["enum"].clone()
     };
-    assert_eq!(parameter("/v1/models/dense:predict", "post"), json!([1, 2]));
-    assert_eq!(parameter("/predict/dense", "post"), json!([1, 2]));
-    assert_eq!(parameter("/v1/models/dense", "get"), json!([1, 2]));
+    assert_eq!(parameter("/v1/models/dense:predict", "post"), json!(["1", "2"]));
+    assert_eq!(parameter("/predict/dense", "post"), json!(["1", "2"]));
+    assert_eq!(parameter("/v1/models/dense", "get"), json!(["1", "2"]));
     assert_eq!(
         parameter("/v1/models/dense/versions/2:predict", "post"),
-        json!([2])
+        json!(["2"])
     );
 }
 
