@@ -12,7 +12,6 @@ use super::proto::grpc_inference_service_server::GrpcInferenceService;
 use super::{convert, describe, proto, settings};
 use crate::error::{InferenceError, Result};
 use crate::memory::Reservation;
-use crate::models::ModelVersion;
 use crate::protocol::exchange::{Exchange, Front, Kind};
 use crate::protocol::intake::TENSOR_EXPANSION;
 use crate::protocol::repository::{self, LoadParameter};
@@ -43,17 +42,16 @@ impl Grpc {
         Self { service }
     }
 
-    /// The version that is shown to those who only look.
-    fn find(&self, name: &str, version: &str, metadata: &MetadataMap) -> Result<Arc<ModelVersion>> {
-        let version = version::of_call(convert::version(version)?, metadata.as_ref())?;
-        self.service.registry.find(name, version)
-    }
-
     /// The share of the memory for requests that a call was given when it came in.
     fn memory<T>(&self, request: &Request<T>) -> Arc<Reservation> {
         let given = request.extensions().get::<Arc<Reservation>>().cloned();
         given.unwrap_or_else(|| Arc::new(self.service.intake.budget.reserve(TENSOR_EXPANSION)))
     }
+}
+
+/// The version that a call names, by its message or its metadata.
+fn named_version(version: &str, metadata: &MetadataMap) -> Result<Option<u64>> {
+    version::of_call(convert::version(version)?, metadata.as_ref())
 }
 
 async fn infer(
@@ -174,7 +172,7 @@ impl GrpcInferenceService for Grpc {
         request: Request<proto::ModelReadyRequest>,
     ) -> Answer<proto::ModelReadyResponse> {
         let (metadata, _, request) = request.into_parts();
-        let version = version::of_call(convert::version(&request.version)?, metadata.as_ref())?;
+        let version = named_version(&request.version, &metadata)?;
         let found = self.service.registry.find(&request.name, version);
         let ready = found.and_then(|model| model.check_ready()).is_ok();
         Ok(Response::new(proto::ModelReadyResponse { ready }))
@@ -196,7 +194,7 @@ impl GrpcInferenceService for Grpc {
         request: Request<proto::ModelMetadataRequest>,
     ) -> Answer<proto::ModelMetadataResponse> {
         let (metadata, _, request) = request.into_parts();
-        let named = version::of_call(convert::version(&request.version)?, metadata.as_ref())?;
+        let named = named_version(&request.version, &metadata)?;
         let model = self.service.registry.find(&request.name, named)?;
         let versions = match named {
             Some(version) => vec![version],
@@ -268,7 +266,8 @@ impl GrpcInferenceService for Grpc {
         request: Request<proto::ModelConfigRequest>,
     ) -> Answer<proto::ModelConfigResponse> {
         let (metadata, _, request) = request.into_parts();
-        let model = self.find(&request.name, &request.version, &metadata)?;
+        let version = named_version(&request.version, &metadata)?;
+        let model = self.service.registry.find(&request.name, version)?;
         Ok(Response::new(proto::ModelConfigResponse {
             config: Some(describe::config(&model.config)),
         }))
@@ -279,20 +278,18 @@ impl GrpcInferenceService for Grpc {
         request: Request<proto::ModelStatisticsRequest>,
     ) -> Answer<proto::ModelStatisticsResponse> {
         let (metadata, _, request) = request.into_parts();
-        let named = || version::of_call(convert::version(&request.version)?, metadata.as_ref());
+        let registry = &self.service.registry;
         let versions = match request.name.as_str() {
-            "" => self.service.registry.all(),
-            name => match named()? {
-                None => {
-                    let versions = self.service.registry.versions(name);
-                    versions.map_err(|_| no_statistics(name, None))?
-                }
-                Some(version) => {
-                    let found = self.service.registry.find(name, Some(version));
-                    vec![found.map_err(|_| no_statistics(name, Some(version)))?]
-                }
-            },
-        };
+            "" => Ok(registry.all()),
+            name => {
+                let version = named_version(&request.version, &metadata)?;
+                let found = match version {
+                    None => registry.versions(name),
+                    Some(_) => registry.find(name, version).map(|found| vec![found]),
+                };
+                found.map_err(|_| no_statistics(name, version))
+            }
+        }?;
         let model_stats = versions
             .iter()
             .map(|version| describe::statistics(version))
