@@ -1,5 +1,7 @@
 //! The heap: jemalloc, for this program and for ONNX Runtime in it.
 
+use tikv_jemalloc_ctl::thread;
+
 /// From this size on jemalloc keeps allocations in an arena of their own.
 const LARGE_BYTES: usize = 8 << 20;
 
@@ -11,6 +13,15 @@ pub fn settle() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE_BYTES)));
     // Nothing depends on it but the size of the process.
     let _ = tikv_jemalloc_ctl::background_thread::write(true);
+}
+
+/// Bytes that this thread has allocated, less those that it has freed: what two looks differ by was made in between and is
+/// still there. What other threads allocate or free at its bidding is not counted.
+pub fn held_by_this_thread() -> i64 {
+    let count = |bytes: Option<u64>| i64::try_from(bytes.unwrap_or_default()).unwrap_or(i64::MAX);
+    let allocated = thread::allocatedp::read().ok();
+    let freed = thread::deallocatedp::read().ok();
+    count(allocated.map(|bytes| bytes.get())) - count(freed.map(|bytes| bytes.get()))
 }
 
 /// Gives the system the memory that is free within this process, at once: whether the next model fits is decided by what is

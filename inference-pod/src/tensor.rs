@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use crate::error::{InferenceError, Result};
 use crate::traces::RequestTrace;
@@ -237,6 +238,8 @@ pub struct InferenceRequest {
     pub priority: u64,
     /// Where it is told of, if it is traced.
     pub trace: Option<Arc<RequestTrace>>,
+    /// The headers that it came with, where it asks an ensemble: its models may have a header that names the caller.
+    pub headers: Option<Arc<HeaderMap>>,
 }
 
 /// What a model answers.

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use aiops_model_repository::{Digest, Manifest};
+use http::HeaderMap;
 
 use super::registry::{Registry, ServedModel};
+use super::shares::Shares;
 use super::version::{Answering, Graph, Parts, Sessions};
 use super::{LoadError, LoadPhases, ModelVersion};
 use crate::configuration::{self, GraphTensor, TensorConfig};
@@ -73,13 +75,13 @@ pub fn serve(registry: &Registry, name: &str, versions: Vec<(Arc<ModelVersion>, 
         .map(|(version, _)| (version.version, version));
     registry.set_model(
         name,
-        ServedModel::new(default_version, versions.collect(), weights),
+        ServedModel::new(default_version, versions.collect(), Shares::new(weights, None)),
     );
 }
 
 /// The version for a request.
 pub fn choose(registry: &Registry, model: &str, version: Option<u64>) -> Result<Arc<ModelVersion>> {
-    registry.find(model, version)
+    registry.choose(model, version, &HeaderMap::new())
 }
 
 impl ModelVersion {

@@ -244,14 +244,9 @@ impl Keeper {
                 versions.insert(wanted.version, loaded);
             }
         }
-        let weights = model
-            .versions
-            .iter()
-            .map(|wanted| (wanted.version, wanted.weight))
-            .collect();
         self.registry.set_model(
             &model.name,
-            ServedModel::new(model.default_version, versions, weights),
+            ServedModel::new(model.default_version, versions, model.shares()),
         );
     }
 

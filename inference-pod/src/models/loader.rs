@@ -54,6 +54,7 @@ struct Opened {
     sessions: Vec<GraphSession>,
     open: Duration,
     warm_up: Duration,
+    heap_bytes: u64,
 }
 
 impl Loader {
@@ -146,9 +147,11 @@ impl Loader {
             sessions,
             open,
             warm_up,
+            heap_bytes,
         } = opened;
         let labels = labels::read(repository, name, &local, &config).await?;
         (phases.open, phases.warm_up) = (open, warm_up);
+        phases.heap_bytes = heap_bytes;
         let LocalVersion {
             folder,
             digest,
@@ -192,6 +195,7 @@ impl Loader {
             verify_seconds = phases.verify.as_secs_f64(),
             open_seconds = phases.open.as_secs_f64(),
             warm_up_seconds = phases.warm_up.as_secs_f64(),
+            heap_bytes,
             seconds = start.elapsed().as_secs_f64(),
             "model version is loaded"
         );
@@ -286,6 +290,7 @@ fn open(
         )));
     }
     let start = Instant::now();
+    let held = heap::held_by_this_thread();
     let settings = config
         .as_ref()
         .map(|config| config.session.clone())
@@ -316,5 +321,6 @@ fn open(
         sessions,
         open,
         warm_up: start.elapsed() - open,
+        heap_bytes: u64::try_from(heap::held_by_this_thread() - held).unwrap_or_default(),
     })
 }

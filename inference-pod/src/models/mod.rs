@@ -19,6 +19,7 @@ mod response_cache;
 mod scan;
 pub mod serving_plan;
 mod sessions;
+mod shares;
 mod turns;
 mod unload;
 mod validate;

@@ -15,4 +15,7 @@ pub struct LoadPhases {
     pub open: Duration,
     /// Time for the first runs.
     pub warm_up: Duration,
+    /// Bytes that opening it and its first runs took from the heap and kept. What is mapped, such as external weights, and
+    /// what is on a GPU is not among them; an ensemble has none of its own.
+    pub heap_bytes: u64,
 }

@@ -1,11 +1,13 @@
 //! Which versions answer now. Readers never wait: the table is replaced as a whole.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use http::HeaderMap;
 
+use super::shares::Shares;
 use super::version::ModelVersion;
 use crate::error::{InferenceError, Result};
 
@@ -53,23 +55,20 @@ pub struct VersionStatus {
 pub struct ServedModel {
     default_version: u64,
     versions: BTreeMap<u64, Arc<ModelVersion>>,
-    weights: Vec<(u64, u64)>,
-    turn: AtomicU64,
+    shares: Shares,
 }
 
 impl ServedModel {
-    /// `weights` are shares of the requests that name no version; none at all mean the default version.
-    pub fn new(
+    /// `shares` are those of the requests that name no version.
+    pub(super) fn new(
         default_version: u64,
         versions: BTreeMap<u64, Arc<ModelVersion>>,
-        weights: Vec<(u64, u64)>,
+        shares: Shares,
     ) -> Self {
-        let weights = weights.into_iter().filter(|(_, weight)| *weight > 0).collect();
         Self {
             default_version,
             versions,
-            weights,
-            turn: AtomicU64::new(0),
+            shares,
         }
     }
 
@@ -80,42 +79,22 @@ impl ServedModel {
 
     /// Versions that may answer a request that names this version or, naming none, leaves it to the model.
     fn candidates(&self, version: Option<u64>) -> Vec<Arc<ModelVersion>> {
-        let numbers: Vec<_> = match (version, self.weights.as_slice()) {
-            (Some(number), _) => vec![number],
-            (None, []) => vec![self.default_version],
-            (None, weights) => weights.iter().map(|(number, _)| *number).collect(),
+        let mut numbers: Vec<_> = match version {
+            Some(number) => vec![number],
+            None => self.shares.versions().collect(),
         };
+        if numbers.is_empty() {
+            numbers.push(self.default_version);
+        }
         let found = numbers.iter().filter_map(|number| self.versions.get(number));
         found.cloned().collect()
     }
 
-    fn default(&self) -> Option<Arc<ModelVersion>> {
-        self.versions.get(&self.default_version).cloned()
-    }
-
     /// The version for a request that names none.
-    fn choose(&self) -> u64 {
-        match self.weights.as_slice() {
-            [] => self.default_version,
-            [(only, _)] => *only,
-            weights => choose_by_weight(weights, self.turn.fetch_add(1, Ordering::Relaxed)),
-        }
+    fn choose(&self, model: &str, headers: &HeaderMap) -> u64 {
+        let chosen = self.shares.choose(model, headers);
+        chosen.unwrap_or(self.default_version)
     }
-}
-
-/// Spreads turns evenly: multiples of the golden ratio fill an interval without clumps, so shares hold over short spans.
-fn choose_by_weight(weights: &[(u64, u64)], turn: u64) -> u64 {
-    const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-    let total: u64 = weights.iter().map(|(_, weight)| weight).sum();
-    let point = (u128::from(turn.wrapping_mul(GOLDEN)) * u128::from(total)) >> 64;
-    let mut passed = 0;
-    for (version, weight) in weights {
-        passed += u128::from(*weight);
-        if point < passed {
-            return *version;
-        }
-    }
-    weights[weights.len() - 1].0
 }
 
 /// Why a version that was unloaded by call does not answer.
@@ -132,13 +111,19 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The version that answers a request; without a number, the one whose turn it is.
-    pub fn find(&self, model: &str, version: Option<u64>) -> Result<Arc<ModelVersion>> {
+    /// The version that answers a request with these headers; without a number, the one whose share it belongs to. To be
+    /// called once for a request.
+    pub fn choose(
+        &self,
+        model: &str,
+        version: Option<u64>,
+        headers: &HeaderMap,
+    ) -> Result<Arc<ModelVersion>> {
         let table = self.table.load();
         let Some(served) = table.get(model) else {
             return Err(self.missing(model, version));
         };
-        let number = version.unwrap_or_else(|| served.choose());
+        let number = version.unwrap_or_else(|| served.choose(model, headers));
         served
             .versions
             .get(&number)
@@ -154,10 +139,15 @@ impl Registry {
             .map_or_else(Vec::new, |served| served.candidates(version))
     }
 
-    /// The version that a model's name stands for. To ask takes no turn from the versions that share its requests.
-    pub fn default_version(&self, model: &str) -> Result<Arc<ModelVersion>> {
-        let found = self.table.load().get(model).and_then(|served| served.default());
-        found.ok_or_else(|| self.missing(model, None))
+    /// The version of this number or, without one, the default: for those who only look, which takes no turn from the versions
+    /// that share the requests.
+    pub fn find(&self, model: &str, version: Option<u64>) -> Result<Arc<ModelVersion>> {
+        let table = self.table.load();
+        let found = table.get(model).and_then(|served| {
+            let number = version.unwrap_or(served.default_version);
+            served.versions.get(&number).cloned()
+        });
+        found.ok_or_else(|| self.missing(model, version))
     }
 
     /// All versions of a model that answer.
@@ -268,19 +258,6 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn weights_are_kept_even_over_a_hundred_requests() {
-        let count = |weights: &[(u64, u64)], version: u64, turns: u64| {
-            (0..turns)
-                .filter(|turn| choose_by_weight(weights, *turn) == version)
-                .count()
-        };
-        let weights = [(1, 90), (2, 10)];
-        assert!((9..=11).contains(&count(&weights, 2, 100)));
-        assert!((999..=1001).contains(&count(&weights, 2, 10_000)));
-        assert_eq!(count(&[(1, 100), (2, 0)], 2, 1000), 0);
-    }
 
     #[test]
     fn what_is_missing_is_named_as_triton_names_it() {

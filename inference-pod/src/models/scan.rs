@@ -94,6 +94,7 @@ pub(super) async fn model(
         .map(|default_version| ModelTarget {
             name: name.to_owned(),
             default_version,
+            sticky_header: None,
             versions,
         }))
 }

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use aiops_model_repository::{Digest, Hasher};
+use http::HeaderName;
 use serde::Deserialize;
+
+use super::shares::Shares;
 
 /// `plan.json`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -30,6 +33,9 @@ pub struct ModelTarget {
     pub name: String,
     /// Version that answers when a request names none.
     pub default_version: u64,
+    /// Header that names the caller: requests that have it get the same version each time, as far as weights let them.
+    #[serde(default)]
+    pub sticky_header: Option<StickyHeader>,
     /// Versions to load.
     pub versions: Vec<VersionTarget>,
 }
@@ -46,6 +52,30 @@ pub struct VersionTarget {
     /// Share of the requests that name no version.
     #[serde(default)]
     pub weight: u64,
+}
+
+/// The name of a header, which is that of metadata over gRPC.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct StickyHeader(HeaderName);
+
+impl TryFrom<String> for StickyHeader {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        name.parse().map(Self).map_err(|_| {
+            format!("stickyHeader \"{name}\" is no name of a header: write letters, digits and hyphens, such as x-user-id")
+        })
+    }
+}
+
+impl ModelTarget {
+    /// How requests that name no version are shared out.
+    pub(super) fn shares(&self) -> Shares {
+        let weights = self.versions.iter().map(|wanted| (wanted.version, wanted.weight));
+        let header = self.sticky_header.as_ref().map(|header| header.0.clone());
+        Shares::new(weights.collect(), header)
+    }
 }
 
 /// SHA-256 of a plan's text.
@@ -75,6 +105,12 @@ impl Target {
             let numbers: BTreeSet<_> = model.versions.iter().map(|version| version.version).collect();
             if numbers.len() != model.versions.len() {
                 return Err(format!("model {name} has the same version twice in the plan"));
+            }
+            let mut weights = model.versions.iter().map(|version| version.weight);
+            if weights.try_fold(0, u64::checked_add).is_none() {
+                return Err(format!(
+                    "the weights of model {name} are too large together; 100 are enough"
+                ));
             }
             if !numbers.contains(&model.default_version) {
                 return Err(format!(
@@ -132,6 +168,14 @@ mod tests {
                 "does not start with",
             ),
             (model("a", 1, r#"{"version": 1, "wight": 3}"#), "wight"),
+            (
+                model("a", 1, &format!(r#"{{"version": 1, "weight": {0}}}, {{"version": 2, "weight": {0}}}"#, u64::MAX)),
+                "weights of model a",
+            ),
+            (
+                r#"{"name": "a", "defaultVersion": 1, "stickyHeader": "user id", "versions": [{"version": 1}]}"#.to_owned(),
+                "\"user id\" is no name of a header",
+            ),
         ] {
             let text = format!(r#"{{"formatVersion": 1, "models": [{models}]}}"#);
             let error = Target::parse(text.as_bytes()).unwrap_err();

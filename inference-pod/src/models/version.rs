@@ -226,6 +226,11 @@ impl ModelVersion {
         }
     }
 
+    /// Bytes of the heap that it was loaded into; nothing where it has none of its own.
+    pub fn heap_bytes(&self) -> Option<u64> {
+        Some(self.phases.heap_bytes).filter(|bytes| *bytes > 0)
+    }
+
     /// Whether it can answer: an ensemble cannot without the models of its steps.
     pub fn check_ready(&self) -> Result<()> {
         match &self.answering {

@@ -137,6 +137,10 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    pub(super) fn headers(&self) -> &'a HeaderMap {
+        self.headers
+    }
+
     /// The front has given it a name, which a request that is refused has too.
     pub(super) fn named(&mut self, id: &str) {
         id.clone_into(&mut self.id);

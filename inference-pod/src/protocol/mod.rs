@@ -20,6 +20,7 @@ pub mod rest;
 mod settings;
 mod shared_memory;
 mod status;
+mod version;
 
 pub use intake::{Accepted, Intake};
 pub use repository::ModelControl;
@@ -35,6 +36,9 @@ use crate::traces::Traces;
 /// Name that the server gives itself.
 pub const SERVER_NAME: &str = "aiops-inference-pod";
 
+/// The heap, among the kinds of memory of the statistics extension.
+const MEMORY_TYPE: &str = "CPU";
+
 const NO_CUDA_MEMORY: &str =
     "CUDA shared memory is not supported by this server, send tensors in the request";
 
@@ -44,7 +48,7 @@ fn no_cuda_region(region: &str) -> InferenceError {
 }
 
 /// Whose statistics were asked for is not there. The index says why.
-fn no_statistics(model: &str, version: Option<&str>) -> InferenceError {
+fn no_statistics(model: &str, version: Option<u64>) -> InferenceError {
     InferenceError::invalid(match version {
         None => format!("requested model '{model}' is not available"),
         Some(_) => format!("requested model version is not available for model '{model}'"),

@@ -89,6 +89,14 @@ impl RequestTrace {
         }
     }
 
+    /// The response cache, which was asked at `since`, has answered. Triton's traces tell of the queue and the answer then.
+    pub(crate) fn answered_by_cache(&self, since: Instant) {
+        if let Sink::File(file) = &self.sink {
+            file.stamp_once("QUEUE_START", self.at(since));
+            file.stamp("INFER_RESPONSE_COMPLETE", self.at(Instant::now()));
+        }
+    }
+
     /// The answer, or why there is none, has been written.
     pub fn end(&self, outcome: Outcome) {
         match &self.sink {

@@ -557,6 +557,50 @@ async fn files_of_tritons_form_hold_what_its_summary_reads() {
 }
 
 #[tokio::test]
+async fn the_file_tells_of_an_answer_out_of_the_cache_as_tritons_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace.json");
+    let repository = Repository::of(&["dense_1"]);
+    repository.config("dense_1", "max_batch_size: 8\nresponse_cache { enable: true }");
+    let mut server = Server::start(
+        &repository.uri(),
+        &[
+            &format!("--trace-config=triton,file={}", path.display()),
+            "--trace-config=level=TIMESTAMPS",
+            "--trace-config=rate=1",
+            "--cache-config=local,size=1000000",
+        ],
+    )
+    .await;
+    for _ in 0..2 {
+        assert_eq!(server.infer("dense_1", &row()).await.0, 200);
+    }
+    server.signal("TERM");
+    assert!(server.end().await.success());
+    let entries: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let of_hit = entries.iter().filter(|entry| entry["id"] == 2);
+    let mut stamps: Vec<(u64, &str)> = of_hit
+        .filter_map(|entry| entry["timestamps"].get(0))
+        .map(|stamp| (stamp["ns"].as_u64().unwrap(), stamp["name"].as_str().unwrap()))
+        .collect();
+    stamps.sort_by_key(|(time, _)| *time);
+    let names: Vec<_> = stamps.iter().map(|(_, name)| *name).collect();
+    assert_eq!(
+        names,
+        [
+            "HTTP_RECV_START",
+            "HTTP_RECV_END",
+            "REQUEST_START",
+            "QUEUE_START",
+            "INFER_RESPONSE_COMPLETE",
+            "REQUEST_END",
+            "HTTP_SEND_START",
+            "HTTP_SEND_END"
+        ]
+    );
+}
+
+#[tokio::test]
 async fn settings_that_cannot_be_honoured_end_the_start_with_the_remedy() {
     let repository = Repository::of(&["dense_1"]);
     for (flags, environment, part) in [

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
+use http::HeaderMap;
 
 use super::shape::passed_on;
 use super::{Call, Ensemble};
@@ -58,7 +59,7 @@ impl Ensemble {
     }
 
     async fn run(&self, call: Call<'_>) -> Result<InferenceResponse> {
-        let targets = self.targets()?;
+        let targets = self.targets(call.request.headers.as_deref())?;
         let plan = &self.plan;
         let mut waiting = plan.needed(&call.accepted.outputs);
         let mut readers = plan.readers(&waiting, &call.accepted.outputs);
@@ -94,8 +95,10 @@ impl Ensemble {
     }
 
     /// The model of each step, looked up once: all steps of a request with the same model get the same version of it.
-    fn targets(&self) -> Result<Vec<Arc<ModelVersion>>> {
+    fn targets(&self, headers: Option<&HeaderMap>) -> Result<Vec<Arc<ModelVersion>>> {
         let registry = self.registry()?;
+        let none = HeaderMap::new();
+        let headers = headers.unwrap_or(&none);
         let mut known: HashMap<(&str, Option<u64>), Arc<ModelVersion>> = HashMap::new();
         let steps = self.plan.steps.iter();
         steps
@@ -106,7 +109,7 @@ impl Ensemble {
                 }
                 // The ensemble that was asked for is there; that a step's model is not is no fault of the request.
                 let found = registry
-                    .find(key.0, key.1)
+                    .choose(key.0, key.1, headers)
                     .map_err(|error| InferenceError::unavailable(error.message))?;
                 known.insert(key, Arc::clone(&found));
                 Ok(found)

@@ -192,6 +192,9 @@ impl VersionCache {
                 trace: job.trace,
             };
             self.statistics.record_cache_hit(lookup, &member);
+            if let Some(trace) = &member.trace {
+                trace.answered_by_cache(start);
+            }
             return Ok(outputs);
         }
         let lookup = start.elapsed();

@@ -71,6 +71,7 @@ pub(super) fn request(message: ModelInferRequest, access: &Access) -> Result<(In
         timeout: policy.timeout,
         priority: policy.priority,
         trace: None,
+        headers: None,
     };
     Ok((request, wanted))
 }

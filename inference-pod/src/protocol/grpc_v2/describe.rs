@@ -8,6 +8,7 @@ use super::proto::repository_index_response::ModelIndex;
 use super::proto::{self, model_config, model_version_policy, system_shared_memory_status_response};
 use crate::configuration::{DynamicBatching, ModelConfig, TensorConfig, VersionPolicy};
 use crate::models::{ModelVersion, VersionStatus};
+use crate::protocol::MEMORY_TYPE;
 use crate::protocol::repository::Index;
 use crate::protocol::shared_memory::Region;
 use crate::statistics::{Phases, Total};
@@ -187,6 +188,11 @@ pub(super) fn statistics(model: &ModelVersion) -> proto::ModelStatistics {
         compute_infer: Some(total(phases.infer)),
         compute_output: Some(total(phases.output)),
     };
+    let memory = |bytes: u64| proto::MemoryUsage {
+        r#type: MEMORY_TYPE.to_owned(),
+        id: 0,
+        byte_size: bytes,
+    };
     proto::ModelStatistics {
         name: model.name.clone(),
         version: model.version.to_string(),
@@ -204,6 +210,7 @@ pub(super) fn statistics(model: &ModelVersion) -> proto::ModelStatistics {
             cache_miss: Some(total(totals.cache_miss)),
         }),
         batch_stats: totals.batches.iter().map(batch).collect(),
+        memory_usage: model.heap_bytes().map(memory).into_iter().collect(),
         ..proto::ModelStatistics::default()
     }
 }

@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _, stream};
 use http::HeaderMap;
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::proto::grpc_inference_service_server::GrpcInferenceService;
 use super::{convert, describe, proto, settings};
 use crate::error::{InferenceError, Result};
 use crate::memory::Reservation;
-use crate::models::ModelVersion;
 use crate::protocol::exchange::{Exchange, Front, Kind};
 use crate::protocol::intake::TENSOR_EXPANSION;
 use crate::protocol::repository::{self, LoadParameter};
 use crate::protocol::shared_memory::Access;
 use crate::protocol::{
-    NO_CUDA_MEMORY, SERVER_NAME, Service, body, classification, no_cuda_region, no_statistics,
+    NO_CUDA_MEMORY, SERVER_NAME, Service, body, classification, no_cuda_region, no_statistics, version,
 };
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -42,15 +42,16 @@ impl Grpc {
         Self { service }
     }
 
-    fn find(&self, name: &str, version: &str) -> Result<Arc<ModelVersion>> {
-        self.service.registry.find(name, convert::version(version)?)
-    }
-
     /// The share of the memory for requests that a call was given when it came in.
     fn memory<T>(&self, request: &Request<T>) -> Arc<Reservation> {
         let given = request.extensions().get::<Arc<Reservation>>().cloned();
         given.unwrap_or_else(|| Arc::new(self.service.intake.budget.reserve(TENSOR_EXPANSION)))
     }
+}
+
+/// The version that a call names, by its message or its metadata.
+fn named_version(version: &str, metadata: &MetadataMap) -> Result<Option<u64>> {
+    version::of_call(convert::version(version)?, metadata.as_ref())
 }
 
 async fn infer(
@@ -72,9 +73,9 @@ async fn answer(
     exchange: &mut Exchange<'_>,
 ) -> Result<proto::ModelInferResponse> {
     let _accepted = service.intake.accepted.begin();
-    let model = service
-        .registry
-        .find(&message.model_name, convert::version(&message.model_version)?)?;
+    let headers = exchange.headers();
+    let version = version::of_call(convert::version(&message.model_version)?, headers)?;
+    let model = service.registry.choose(&message.model_name, version, headers)?;
     let access = Access {
         shared: Arc::clone(&service.shared_memory),
         memory: Arc::clone(memory),
@@ -89,6 +90,7 @@ async fn answer(
     let (mut request, wanted) = body::decode(size, decode).await?;
     classification::check(&model, &wanted.classes)?;
     request.trace = exchange.received(model.version, &request.id);
+    request.headers = version::headers_for(&model, headers);
     let mut answer = model.infer(request, memory).await?;
     exchange.computed();
     classification::apply(&model, &mut answer, &wanted.classes);
@@ -169,8 +171,8 @@ impl GrpcInferenceService for Grpc {
         &self,
         request: Request<proto::ModelReadyRequest>,
     ) -> Answer<proto::ModelReadyResponse> {
-        let request = request.into_inner();
-        let version = convert::version(&request.version)?;
+        let (metadata, _, request) = request.into_parts();
+        let version = named_version(&request.version, &metadata)?;
         let found = self.service.registry.find(&request.name, version);
         let ready = found.and_then(|model| model.check_ready()).is_ok();
         Ok(Response::new(proto::ModelReadyResponse { ready }))
@@ -191,17 +193,15 @@ impl GrpcInferenceService for Grpc {
         &self,
         request: Request<proto::ModelMetadataRequest>,
     ) -> Answer<proto::ModelMetadataResponse> {
-        let request = request.into_inner();
-        let model = self.find(&request.name, &request.version)?;
-        let versions = if request.version.is_empty() {
-            self.service
-                .registry
-                .versions(&request.name)?
-                .iter()
-                .map(|version| version.version)
-                .collect()
-        } else {
-            vec![model.version]
+        let (metadata, _, request) = request.into_parts();
+        let named = named_version(&request.version, &metadata)?;
+        let model = self.service.registry.find(&request.name, named)?;
+        let versions = match named {
+            Some(version) => vec![version],
+            None => {
+                let versions = self.service.registry.versions(&request.name)?;
+                versions.iter().map(|version| version.version).collect()
+            }
         };
         Ok(Response::new(describe::metadata(&model, &versions)))
     }
@@ -265,8 +265,9 @@ impl GrpcInferenceService for Grpc {
         &self,
         request: Request<proto::ModelConfigRequest>,
     ) -> Answer<proto::ModelConfigResponse> {
-        let request = request.into_inner();
-        let model = self.find(&request.name, &request.version)?;
+        let (metadata, _, request) = request.into_parts();
+        let version = named_version(&request.version, &metadata)?;
+        let model = self.service.registry.find(&request.name, version)?;
         Ok(Response::new(proto::ModelConfigResponse {
             config: Some(describe::config(&model.config)),
         }))
@@ -276,19 +277,19 @@ impl GrpcInferenceService for Grpc {
         &self,
         request: Request<proto::ModelStatisticsRequest>,
     ) -> Answer<proto::ModelStatisticsResponse> {
-        let request = request.into_inner();
-        let versions = match (request.name.as_str(), request.version.as_str()) {
-            ("", _) => self.service.registry.all(),
-            (name, "") => {
-                let versions = self.service.registry.versions(name);
-                versions.map_err(|_| no_statistics(name, None))?
+        let (metadata, _, request) = request.into_parts();
+        let registry = &self.service.registry;
+        let versions = match request.name.as_str() {
+            "" => Ok(registry.all()),
+            name => {
+                let version = named_version(&request.version, &metadata)?;
+                let found = match version {
+                    None => registry.versions(name),
+                    Some(_) => registry.find(name, version).map(|found| vec![found]),
+                };
+                found.map_err(|_| no_statistics(name, version))
             }
-            (name, version) => {
-                let number = convert::version(version)?;
-                let found = self.service.registry.find(name, number);
-                vec![found.map_err(|_| no_statistics(name, Some(version)))?]
-            }
-        };
+        }?;
         let model_stats = versions
             .iter()
             .map(|version| describe::statistics(version))

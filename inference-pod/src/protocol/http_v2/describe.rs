@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::configuration::{ModelConfig, TensorConfig, VersionPolicy, datatype_name};
 use crate::models::{ModelVersion, VersionStatus};
+use crate::protocol::MEMORY_TYPE;
 use crate::protocol::repository::Index;
 use crate::statistics::{Phases, Snapshot, Total};
 
@@ -120,6 +121,7 @@ fn model_statistics(model: &ModelVersion, totals: &Snapshot) -> Value {
             "compute_output": total(phases.output),
         })
     };
+    let memory = |bytes: u64| json!({"type": MEMORY_TYPE, "id": 0, "byte_size": bytes});
     json!({
         "name": model.name,
         "version": model.version.to_string(),
@@ -138,7 +140,7 @@ fn model_statistics(model: &ModelVersion, totals: &Snapshot) -> Value {
         },
         "response_stats": {},
         "batch_stats": totals.batches.iter().map(batch).collect::<Vec<_>>(),
-        "memory_usage": [],
+        "memory_usage": model.heap_bytes().map(memory).into_iter().collect::<Vec<_>>(),
     })
 }
 

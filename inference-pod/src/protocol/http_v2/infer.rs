@@ -128,6 +128,7 @@ pub(super) fn decode(
             timeout: policy.timeout,
             priority: policy.priority,
             trace: None,
+            headers: None,
         },
         wanted,
     ))

@@ -26,7 +26,7 @@ use super::compression::Encoding;
 use super::exchange::{Exchange, Front, Kind};
 use super::intake::TENSOR_EXPANSION;
 use super::shared_memory::Access;
-use super::{SERVER_NAME, Service, body, classification, no_statistics, parameters, status};
+use super::{SERVER_NAME, Service, body, classification, no_statistics, parameters, status, version};
 use crate::error::Result;
 use crate::models::ModelVersion;
 
@@ -88,12 +88,14 @@ struct ModelPath {
 }
 
 impl ModelPath {
-    fn find(&self, service: &Service) -> Result<Arc<ModelVersion>> {
-        service.registry.find(&self.model, self.version()?)
+    /// The version that is shown to those who only look.
+    fn find(&self, service: &Service, headers: &HeaderMap) -> Result<Arc<ModelVersion>> {
+        service.registry.find(&self.model, self.version(headers)?)
     }
 
-    fn version(&self) -> Result<Option<u64>> {
-        parameters::version(self.version.as_deref().unwrap_or_default())
+    fn version(&self, headers: &HeaderMap) -> Result<Option<u64>> {
+        let named = parameters::version(self.version.as_deref().unwrap_or_default())?;
+        version::of_call(named, headers)
     }
 }
 
@@ -132,9 +134,13 @@ async fn ready(State(service): Context) -> Response {
         .into_response()
 }
 
-async fn metadata(State(service): Context, Path(path): Path<ModelPath>) -> Result<Response> {
-    let model = path.find(&service)?;
-    let versions = match path.version {
+async fn metadata(
+    State(service): Context,
+    Path(path): Path<ModelPath>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let model = path.find(&service, &headers)?;
+    let versions = match path.version(&headers)? {
         Some(_) => vec![model.version],
         None => service
             .registry
@@ -146,8 +152,8 @@ async fn metadata(State(service): Context, Path(path): Path<ModelPath>) -> Resul
     Ok(Json(describe::metadata(&model, &versions)).into_response())
 }
 
-async fn model_ready(State(service): Context, Path(path): Path<ModelPath>) -> Response {
-    let found = path.find(&service);
+async fn model_ready(State(service): Context, Path(path): Path<ModelPath>, headers: HeaderMap) -> Response {
+    let found = path.find(&service, &headers);
     match found.and_then(|model| model.check_ready().map(|()| model)) {
         Ok(model) => Json(serde_json::json!({"name": model.name, "ready": true})).into_response(),
         Err(error) => (
@@ -160,16 +166,24 @@ async fn model_ready(State(service): Context, Path(path): Path<ModelPath>) -> Re
     }
 }
 
-async fn config(State(service): Context, Path(path): Path<ModelPath>) -> Result<Response> {
-    Ok(Json(describe::config(&path.find(&service)?.config)).into_response())
+async fn config(
+    State(service): Context,
+    Path(path): Path<ModelPath>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    Ok(Json(describe::config(&path.find(&service, &headers)?.config)).into_response())
 }
 
-async fn statistics(State(service): Context, Path(path): Path<ModelPath>) -> Result<Response> {
-    let versions = match path.version()? {
-        Some(_) => vec![
-            path.find(&service)
-                .map_err(|_| no_statistics(&path.model, path.version.as_deref()))?,
-        ],
+async fn statistics(
+    State(service): Context,
+    Path(path): Path<ModelPath>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let versions = match path.version(&headers)? {
+        Some(version) => {
+            let found = service.registry.find(&path.model, Some(version));
+            vec![found.map_err(|_| no_statistics(&path.model, Some(version)))?]
+        }
         None => service
             .registry
             .versions(&path.model)
@@ -205,7 +219,8 @@ async fn answer(
     exchange: &mut Exchange<'_>,
 ) -> Result<Response> {
     // Whoever asks for what is not there need not send it all.
-    drop(path.find(service)?);
+    let version = path.version(headers)?;
+    drop(service.registry.find(&path.model, version)?);
     let body::Received {
         bytes: body,
         reservation,
@@ -213,7 +228,7 @@ async fn answer(
     let memory = Arc::new(reservation);
     let _accepted = service.intake.accepted.begin();
     // Looked up when the request is whole: a slow sender must not keep a version that is to be unloaded.
-    let model = path.find(service)?;
+    let model = service.registry.choose(&path.model, version, headers)?;
     let json_length = infer::json_length(headers, body.len())?;
     let decoding_model = Arc::clone(&model);
     let access = Access {
@@ -230,6 +245,7 @@ async fn answer(
     })
     .await?;
     request.trace = exchange.received(model.version, &request.id);
+    request.headers = version::headers_for(&model, headers);
     let mut answer = model.infer(request, &memory).await?;
     exchange.computed();
     let encoding = Encoding::of_response(headers);

@@ -14,9 +14,9 @@ use super::predict::{Asked, predict};
 use super::{Context, PREDICT, READ, answer};
 use crate::error::{InferenceError, Result};
 use crate::models::ModelVersion;
-use crate::protocol::Service;
 use crate::protocol::exchange::{Front, Kind};
 use crate::protocol::request_id::RequestId;
+use crate::protocol::{Service, version};
 
 const PREDICT_BY_VERB: Front = Front {
     name: "POST /v1/models/{model}:predict",
@@ -53,22 +53,22 @@ impl Target {
         })
     }
 
-    /// The version that answers, which takes its turn among those that share the requests.
-    pub(super) fn find(&self, service: &Service) -> Result<Arc<ModelVersion>> {
-        service.registry.find(&self.model, self.version)
+    /// With the version that the headers name.
+    pub(super) fn pinned(self, headers: &HeaderMap) -> Result<Self> {
+        Ok(Self {
+            version: version::of_call(self.version, headers)?,
+            ..self
+        })
     }
 
-    /// Whether somebody answers.
-    pub(super) fn check(&self, service: &Service) -> Result<()> {
-        self.shown(service).map(drop)
+    /// The version that answers a request with these headers.
+    pub(super) fn choose(&self, service: &Service, headers: &HeaderMap) -> Result<Arc<ModelVersion>> {
+        service.registry.choose(&self.model, self.version, headers)
     }
 
     /// The version that is shown to those who only look.
-    fn shown(&self, service: &Service) -> Result<Arc<ModelVersion>> {
-        match self.version {
-            Some(_) => self.find(service),
-            None => service.registry.default_version(&self.model),
-        }
+    pub(super) fn find(&self, service: &Service) -> Result<Arc<ModelVersion>> {
+        service.registry.find(&self.model, self.version)
     }
 }
 
@@ -103,7 +103,9 @@ pub(super) async fn model(
             };
             predict(&service, &asked, body, || Ok(Target::model(name))).await
         }
-        None => describe(&service, method, &segment, || Ok(Target::model(&segment))),
+        None => describe(&service, method, &segment, || {
+            Target::model(&segment).pinned(&headers)
+        }),
     }
 }
 
@@ -127,7 +129,9 @@ pub(super) async fn version(
             };
             predict(&service, &asked, body, || Target::version(&model, version)).await
         }
-        None => describe(&service, method, &segment, || Target::version(&model, &segment)),
+        None => describe(&service, method, &segment, || {
+            Target::version(&model, &segment)?.pinned(&headers)
+        }),
     }
 }
 
@@ -152,7 +156,7 @@ fn describe(
         return Err(RestError::Method(method, READ));
     }
     let target = target()?;
-    let model = target.shown(service)?;
+    let model = target.find(service)?;
     let versions: Vec<_> = service
         .registry
         .versions(&target.model)?

@@ -21,7 +21,7 @@ use crate::models::ModelVersion;
 use crate::protocol::exchange::{Exchange, Front, Kind};
 use crate::protocol::intake::ROW_EXPANSION;
 use crate::protocol::request_id::RequestId;
-use crate::protocol::{Service, body};
+use crate::protocol::{Service, body, version};
 use crate::tensor::{InferenceRequest, InferenceResponse};
 
 /// A number becomes a value of JSON, and that becomes text: several times the work of copying it.
@@ -91,8 +91,8 @@ async fn respond(
     exchange: &mut Exchange<'_>,
 ) -> Result<Response, RestError> {
     // Whoever asks for what is not there, or with what is no JSON, need not send it all.
-    let target = target()?;
-    target.check(service)?;
+    let target = target()?.pinned(asked.headers)?;
+    drop(target.find(service)?);
     media_type::check(asked.headers)?;
     let body::Received {
         bytes: body,
@@ -101,7 +101,7 @@ async fn respond(
     let memory = Arc::new(reservation);
     let _accepted = service.intake.accepted.begin();
     // Looked up when the request is whole: a slow sender must not keep a version that is to be unloaded.
-    let model = target.find(service)?;
+    let model = target.choose(service, asked.headers)?;
     let decoding_model = Arc::clone(&model);
     let decoded = body::decode_held(body.len(), &memory, move || {
         let question = question::read(&body)?;
@@ -114,8 +114,10 @@ async fn respond(
     .await?;
     let mut requests = decoded.map_err(RestError::Rows)?;
     let trace = exchange.received(model.version, asked.id.as_str());
+    let headers = version::headers_for(&model, asked.headers);
     for request in &mut requests {
         request.trace.clone_from(&trace);
+        request.headers.clone_from(&headers);
     }
     let answers = run(&model, requests, &memory).await?;
     exchange.computed();

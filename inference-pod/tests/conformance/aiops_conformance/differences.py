@@ -89,6 +89,7 @@ HOW: dict[str, tuple[tuple[str, ...], Callable[[Any, Any], bool]]] = {
     "request-id": (ERRORS, same_text),
     "longer-texts": (ERRORS, longer_text),
     "wrong-json": (("*/status", "*/error"), client_error),
+    "memory-usage": (("*/memory_usage", "*/memory_usage/*"), anything),
     "order-of-checks": (ERRORS, other_text),
 }
 

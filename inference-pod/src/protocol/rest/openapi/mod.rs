@@ -26,14 +26,20 @@ pub(super) fn document(registry: &Registry) -> Value {
     operations::of_server(&mut paths);
     for versions in by_model(registry.all()) {
         let name = &versions[0].name;
+        let components: Vec<_> = versions.iter().map(|version| component(version)).collect();
+        let numbers: Vec<_> = versions.iter().map(|version| version.version).collect();
         for version in &versions {
             schemas.extend(schemas::of_version(version, &component(version)));
             operations::of_version(&mut paths, version, &component(version));
         }
         // Between two looks the model may have gone; then it is not in this document.
-        if let Ok(default) = registry.default_version(name) {
+        if let Ok(default) = registry.find(name, None) {
             schemas.extend(schemas::of_version(&default, &component(&default)));
-            operations::of_model(&mut paths, &default, &component(&default));
+            let all = operations::Versions {
+                numbers: &numbers,
+                components: &components,
+            };
+            operations::of_model(&mut paths, &default, &component(&default), &all);
         }
         tags.push(json!({"name": name, "description": format!("Model {name}")}));
     }
