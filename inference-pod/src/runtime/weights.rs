@@ -127,7 +127,8 @@ fn read_external(tensor: &Tensor, path: &Path, size: usize) -> Result<Bytes, Str
     let there = file.metadata().map_err(|error| error.to_string())?.len();
     if offset.checked_add(size as u64).is_none_or(|end| end > there) {
         return Err(format!(
-            "{size} bytes from offset {offset} on are more than the {there} bytes of the file"
+            "{} bytes are there of {size}, from offset {offset} on",
+            there.saturating_sub(offset)
         ));
     }
     file.seek(SeekFrom::Start(offset))
@@ -206,12 +207,12 @@ mod tests {
             (
                 "blobs/w.bin",
                 &[("offset", "2049")],
-                "more than the 4096 bytes of the file",
+                "2047 bytes are there of 2048, from offset 2049 on",
             ),
             (
                 "blobs/w.bin",
                 &[("offset", "18446744073709551615")],
-                "more than the 4096 bytes",
+                "0 bytes are there of 2048, from",
             ),
             ("blobs/w.bin", &[("offset", "-1")], "offset is \"-1\""),
             (
