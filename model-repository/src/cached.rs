@@ -8,6 +8,7 @@ use tokio::fs;
 use crate::digest::{Digest, Hasher};
 use crate::download::Wanted;
 use crate::manifest::{MANIFEST_FILE, Manifest, ManifestFile};
+use crate::regular;
 
 /// Lists, with their hashes, the files of an entry that has no manifest.
 pub(crate) const FILE_LIST: &str = ".aiops-files.json";
@@ -37,14 +38,14 @@ pub(crate) fn file_list(files: &[ManifestFile]) -> Vec<u8> {
 /// The manifest of an entry, if it can be read.
 pub(crate) async fn manifest(folder: &Path) -> Option<Manifest> {
     let path = folder.join(MANIFEST_FILE);
-    Manifest::parse(&fs::read(&path).await.ok()?, &path.display().to_string()).ok()
+    Manifest::parse(&regular::read(&path).await.ok()?, &path.display().to_string()).ok()
 }
 
 /// Checks every byte of an entry; nothing where it is not there or damaged.
 pub(crate) async fn look(folder: &Path, manifest: Option<&Manifest>) -> Option<Known> {
     let files = match manifest {
         Some(manifest) => manifest.files.clone(),
-        None => serde_json::from_slice(&fs::read(folder.join(FILE_LIST)).await.ok()?).ok()?,
+        None => serde_json::from_slice(&regular::read(&folder.join(FILE_LIST)).await.ok()?).ok()?,
     };
     let start = Instant::now();
     if !fs::try_exists(folder).await.ok()? {

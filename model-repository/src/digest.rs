@@ -108,7 +108,7 @@ impl Hasher {
 pub async fn hash_file(path: &Path) -> Result<(u64, String)> {
     let read = path.to_owned();
     // One blocking call rather than one for each piece.
-    let hashing = tokio::task::spawn_blocking(move || hash_open_file(&mut std::fs::File::open(read)?));
+    let hashing = tokio::task::spawn_blocking(move || hash_open_file(&mut crate::regular::open(&read)?));
     let hashed = hashing
         .await
         .unwrap_or_else(|panic| Err(std::io::Error::other(panic)));

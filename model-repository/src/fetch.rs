@@ -17,6 +17,7 @@ use crate::manifest::{
 };
 use crate::repository::Repository;
 use crate::retry::with_patience;
+use crate::sharing;
 use crate::store::Store;
 use crate::store::s3::S3Store;
 
@@ -249,9 +250,7 @@ impl Repository {
         incoming: &Path,
     ) -> Result<(Downloaded, Digest)> {
         let files = download::files_folder(incoming);
-        fs::create_dir_all(&files)
-            .await
-            .map_err(|error| disk::full_or_io(&files, 0, error))?;
+        sharing::create_folders(&files).map_err(|error| disk::full_or_io(&files, 0, error))?;
         let missing = download::missing_bytes(&order.files, incoming);
         let free = cache.make_room(missing).await;
         disk::check(cache.folder(), missing, free)?;
@@ -267,13 +266,17 @@ impl Repository {
             None => (cached::FILE_LIST, cached::file_list(&downloaded.files)),
         };
         let path = files.join(name);
-        fs::write(&path, text)
-            .await
-            .map_err(|error| disk::full_or_io(&path, 0, error))?;
+        write(&path, &text).map_err(|error| disk::full_or_io(&path, 0, error))?;
         move_into_place(incoming, &files, &cache.entry(&order.entry)).await?;
         tracing::debug!(what = order.what, bytes = downloaded.fetched_bytes, "fetched");
         Ok((downloaded, digest))
     }
+}
+
+fn write(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    sharing::open_up(&file, path, sharing::READ)?;
+    std::io::Write::write_all(&mut file, text)
 }
 
 /// Removes a folder in which work that nobody can call off any more may still make a file.
@@ -337,7 +340,8 @@ async fn without_store(
     let Some(known) = cached::look(&folder, Some(&manifest)).await else {
         return Ok(None);
     };
-    let config = fs::read_to_string(folder.join(CONFIG_FILE)).await.ok();
+    let config = crate::regular::read(&folder.join(CONFIG_FILE)).await.ok();
+    let config = config.and_then(|text| String::from_utf8(text).ok());
     let checked = Checked {
         folder,
         digest: known.digest,

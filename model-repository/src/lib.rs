@@ -21,8 +21,10 @@ mod fetch;
 mod location;
 mod manifest;
 mod publish;
+mod regular;
 mod repository;
 mod retry;
+mod sharing;
 mod store;
 
 pub use bucket::create_bucket;

@@ -364,3 +364,24 @@ async fn a_store_with_a_certificate_of_its_own_authority_is_trusted_by_its_bundl
     let error = repository.models().await.unwrap_err().to_string();
     assert!(error.contains("certificate"), "{error}");
 }
+
+#[tokio::test]
+async fn a_fifo_in_a_version_is_an_error_that_names_it_and_no_wait_for_its_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    let version = folder.path().join("m/1");
+    std::fs::create_dir_all(&version).unwrap();
+    std::fs::write(version.join("model.onnx"), "x").unwrap();
+    for name in ["1/pipe", "config.pbtxt", "1/manifest.json"] {
+        let pipe = folder.path().join("m").join(name);
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let repository = Repository::open(folder.path().to_str().unwrap().parse().unwrap()).unwrap();
+        let cache = folder.path().join("cache");
+        let fetching = repository.fetch("m", 1, None, cache.as_path());
+        let fetched = tokio::time::timeout(std::time::Duration::from_secs(10), fetching).await;
+        let error = fetched.expect("nothing is waited for").unwrap_err().to_string();
+        assert!(error.contains(pipe.to_str().unwrap()), "{error}");
+        assert!(error.contains("a FIFO (named pipe)"), "{error}");
+        std::fs::remove_file(pipe).unwrap();
+    }
+}

@@ -100,7 +100,11 @@ impl Keeper {
             None => Ok(self.loader.repository.clone()),
         };
         let source = source.map_err(|error| not_polled(error.to_string()))?;
-        let target = match scan::model(&source, name, given.as_deref()).await {
+        let listing = scan::model(&source, name, given.as_deref());
+        let Some(polled) = self.turns.unless_called_off(name, listing).await else {
+            return Err(called_off(&format!("failed to load '{name}'")));
+        };
+        let target = match polled {
             Ok(Some(target)) => target,
             Ok(None) => {
                 return Err(not_polled(format!(
@@ -143,8 +147,11 @@ impl Keeper {
             });
         }
         let loads = stream::iter(waiting).buffer_unordered(self.loader.threads.count());
-        let loaded = loads.try_collect();
-        let loaded: Result<_, (u64, LoadError)> = loaded.await;
+        let loaded = self.turns.unless_called_off(name, loads.try_collect()).await;
+        let Some(loaded): Option<Result<_, (u64, LoadError)>> = loaded else {
+            let error = called_off("given up");
+            return Err(self.not_loaded(target, target.default_version, error));
+        };
         loaded.map_err(|(version, error)| {
             let why = error.to_string();
             let error = if error.is_transient() || error.is_for_memory() {
@@ -180,9 +187,10 @@ impl Keeper {
     }
 
     /// Unloads a model, once its last request is answered; with its dependents, an ensemble and the models of its steps. One
-    /// that is not loaded is left as it is.
+    /// that is not loaded is left as it is, and one that is being loaded is given up: its store may hang.
     pub async fn unload_model(self: &Arc<Self>, name: &str, with_dependents: bool) -> Result<()> {
         self.check_started()?;
+        self.turns.call_off(name);
         let _turn = self.turns.wait(name).await;
         let mut holdings = self.holdings.lock().await;
         let leaving = if with_dependents {
@@ -195,6 +203,12 @@ impl Keeper {
         self.refresh_ensembles();
         Ok(())
     }
+}
+
+fn called_off(what: &str) -> InferenceError {
+    InferenceError::unavailable(format!(
+        "{what}: the model was unloaded while it was being loaded"
+    ))
 }
 
 #[cfg(test)]

@@ -92,6 +92,13 @@ impl Holdings {
         self.served.extract_if(.., |old| !serves(old)).collect()
     }
 
+    /// Nothing is wanted any more; answers the versions that served.
+    pub(super) fn end(&mut self) -> Vec<Arc<ModelVersion>> {
+        self.wanted.clear();
+        self.staged.clear();
+        std::mem::take(&mut self.served)
+    }
+
     /// Names of cache folders to keep although nothing that is loaded needs them: what could not be loaded yet is not fetched
     /// again for every attempt.
     pub(super) fn wanted(&self) -> HashSet<OsString> {

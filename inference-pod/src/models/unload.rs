@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
+
 use super::keeper::Keeper;
 use super::version::ModelVersion;
 use crate::heap;
@@ -30,6 +32,19 @@ impl Keeper {
             "model version is unloaded"
         );
         self.memory_is_back.notify_one();
+        self.clean_cache().await;
+    }
+
+    /// Ends what serves, so that the cache is left as large as it may be: its files are in use until then. Nothing that is
+    /// read in place is waited for.
+    pub async fn end(self: &Arc<Self>) {
+        if self.loader.fetched().is_none() {
+            return;
+        }
+        self.registry.retain_models(|_| false);
+        let served = self.holdings.lock().await.end();
+        let unloading = served.into_iter().map(|old| Arc::clone(self).unload(old));
+        join_all(unloading).await;
         self.clean_cache().await;
     }
 }

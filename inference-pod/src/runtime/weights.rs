@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -38,13 +38,12 @@ impl SharedWeights {
         let graph = model.graph.unwrap_or_default();
         // A weight that is an input too may be replaced by a request.
         let inputs: BTreeSet<_> = graph.input.iter().map(|input| input.name.as_str()).collect();
-        let folder = path.parent().unwrap_or(Path::new("."));
         let mut lent: Vec<(String, Arc<DynValue>)> = Vec::new();
         for tensor in &graph.initializer {
             if inputs.contains(tensor.name.as_str()) {
                 continue;
             }
-            if let Some(value) = read_tensor(tensor, folder)? {
+            if let Some(value) = read_tensor(tensor, path)? {
                 lent.push((tensor.name.clone(), Arc::new(value)));
             }
         }
@@ -68,7 +67,7 @@ impl SharedWeights {
 
 /// A weight's value; nothing for one that is small or written in another way than as raw bytes, of which each session
 /// makes its own.
-fn read_tensor(tensor: &Tensor, folder: &Path) -> Result<Option<DynValue>, String> {
+fn read_tensor(tensor: &Tensor, graph: &Path) -> Result<Option<DynValue>, String> {
     let Some(datatype) = datatype(tensor.data_type) else {
         return Ok(None);
     };
@@ -82,7 +81,8 @@ fn read_tensor(tensor: &Tensor, folder: &Path) -> Result<Option<DynValue>, Strin
         return Ok(None);
     };
     let bytes = match tensor.external("location") {
-        Some(location) => read_external(tensor, &folder.join(location), size)
+        Some(location) => external_file(graph, location)
+            .and_then(|path| read_external(tensor, &path, size))
             .map_err(|error| format!("weight {} in {location}: {error}", tensor.name))?,
         None => tensor.raw_data.clone(),
     };
@@ -94,16 +94,46 @@ fn read_tensor(tensor: &Tensor, folder: &Path) -> Result<Option<DynValue>, Strin
         .map_err(|error| format!("weight {}: {error}", tensor.name))
 }
 
+/// The file that a graph names. ONNX Runtime has the same rule, but reads it later than this: whoever wrote the graph must not
+/// have the server open what it likes.
+fn external_file(graph: &Path, location: &str) -> Result<PathBuf, String> {
+    let folder = graph.parent().unwrap_or(Path::new("."));
+    let real = |path: &Path| path.canonicalize().map_err(|error| error.to_string());
+    let path = real(&folder.join(location))?;
+    let mut folders = vec![real(folder)?];
+    // Where the graph is a link, its weights may lie beside what it leads to.
+    folders.extend(real(graph)?.parent().map(Path::to_owned));
+    if !folders.iter().any(|folder| path.starts_with(folder)) {
+        return Err(
+            "the file is outside of the graph's folder; put it beside the graph and name it by a relative path".to_owned(),
+        );
+    }
+    if !path.is_file() {
+        return Err("it is no regular file".to_owned());
+    }
+    Ok(path)
+}
+
 fn read_external(tensor: &Tensor, path: &Path, size: usize) -> Result<Bytes, String> {
     let number = |key: &str| match tensor.external(key) {
         Some(text) => text.parse::<u64>().map_err(|_| format!("{key} is {text:?}")),
         None => Ok(0),
     };
+    let (offset, length) = (number("offset")?, number("length")?);
+    if length != 0 && length != size as u64 {
+        return Err(format!("length is {length} and its dims say {size} bytes"));
+    }
     let mut file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    file.seek(SeekFrom::Start(number("offset")?))
+    let there = file.metadata().map_err(|error| error.to_string())?.len();
+    if offset.checked_add(size as u64).is_none_or(|end| end > there) {
+        return Err(format!(
+            "{} bytes are there of {size}, from offset {offset} on",
+            there.saturating_sub(offset)
+        ));
+    }
+    file.seek(SeekFrom::Start(offset))
         .map_err(|error| error.to_string())?;
-    let mut bytes = Vec::new();
-    // The file may be shorter than the sizes say: nothing is reserved before it is read.
+    let mut bytes = Vec::with_capacity(size);
     file.take(size as u64)
         .read_to_end(&mut bytes)
         .map_err(|error| error.to_string())?;
@@ -132,4 +162,73 @@ fn datatype(code: i32) -> Option<DataType> {
         16 => DataType::Bf16,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::Entry;
+
+    /// A weight of 2048 bytes in another file.
+    fn weight(location: &str, more: &[(&str, &str)]) -> Tensor {
+        let entries = [&[("location", location)], more].concat();
+        let entry = |(key, value): &(&str, &str)| Entry {
+            key: (*key).to_owned(),
+            value: (*value).to_owned(),
+        };
+        Tensor {
+            name: "w".to_owned(),
+            dims: vec![512],
+            data_type: 1,
+            external_data: entries.iter().map(entry).collect(),
+            ..Tensor::default()
+        }
+    }
+
+    #[test]
+    fn an_external_weight_is_part_of_a_regular_file_beside_its_graph() {
+        let world = tempfile::tempdir().unwrap();
+        let folder = world.path().join("1");
+        let graph = folder.join("model.onnx");
+        std::fs::create_dir_all(folder.join("blobs")).unwrap();
+        std::fs::write(&graph, "").unwrap();
+        std::fs::write(folder.join("blobs/w.bin"), [1; 4096]).unwrap();
+        std::fs::write(world.path().join("secret"), [2; 4096]).unwrap();
+        std::os::unix::fs::symlink("../secret", folder.join("link_out")).unwrap();
+        std::os::unix::fs::symlink("blobs/w.bin", folder.join("link_in")).unwrap();
+        let absolute = world.path().join("secret").display().to_string();
+        for (location, more, part) in [
+            ("../secret", &[][..], "outside of the graph's folder"),
+            (&absolute, &[], "outside of the graph's folder"),
+            ("/dev/zero", &[], "outside of the graph's folder"),
+            ("link_out", &[], "outside of the graph's folder"),
+            ("blobs", &[], "no regular file"),
+            ("nowhere", &[], "No such file"),
+            (
+                "blobs/w.bin",
+                &[("offset", "2049")],
+                "2047 bytes are there of 2048, from offset 2049 on",
+            ),
+            (
+                "blobs/w.bin",
+                &[("offset", "18446744073709551615")],
+                "0 bytes are there of 2048, from",
+            ),
+            ("blobs/w.bin", &[("offset", "-1")], "offset is \"-1\""),
+            (
+                "blobs/w.bin",
+                &[("length", "4096")],
+                "length is 4096 and its dims say 2048",
+            ),
+        ] {
+            let error = read_tensor(&weight(location, more), &graph).unwrap_err();
+            assert!(error.contains(part), "{location}: {error}");
+            assert!(error.contains(&format!("weight w in {location}: ")), "{error}");
+        }
+        for location in ["blobs/w.bin", "link_in", "./blobs/../blobs/w.bin"] {
+            let tensor = weight(location, &[("offset", "2048"), ("length", "2048")]);
+            let path = external_file(&graph, location).unwrap();
+            assert_eq!(read_external(&tensor, &path, 2048).unwrap(), vec![1; 2048]);
+        }
+    }
 }

@@ -19,6 +19,8 @@ use parts::Parts;
 
 /// The operations port is asked for little, and ends last.
 const OPERATIONS_END: Duration = Duration::from_secs(1);
+/// Removing files is quick; a model that still runs for a request that is lost holds its own.
+const CACHE_END: Duration = Duration::from_secs(5);
 
 /// Runs until a signal ends it. An error means that it could not start, or that accepted requests were lost.
 pub async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
@@ -81,6 +83,13 @@ pub async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     stop_operations.cancel();
     // A scraper that keeps its connection open should not hold up the end.
     let _ = tokio::time::timeout(OPERATIONS_END, operations_front.join_next()).await;
+    let ending = async {
+        loading.shutdown().await;
+        keeper.end().await;
+    };
+    if tokio::time::timeout(CACHE_END, ending).await.is_err() {
+        tracing::warn!("files of models that served until now may be left in the model cache");
+    }
     finished
 }
 

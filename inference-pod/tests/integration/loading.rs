@@ -344,3 +344,64 @@ async fn memory_that_opening_takes() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_ends_in_order_leaves_no_more_in_the_cache_than_may_stay_there() {
+    let minio = Minio::start().await;
+    let digest = publish(&minio, "m", 1, 1000).await;
+    let (plan, kept, emptied) = (
+        Plan::of(1, &digest),
+        tempfile::tempdir().unwrap(),
+        tempfile::tempdir().unwrap(),
+    );
+    for (cache, size) in [
+        (kept.path(), "--model-cache-size=1000000"),
+        (emptied.path(), "--model-cache-size=0"),
+    ] {
+        let plan = plan.0.path().to_str().unwrap();
+        let folder = cache.to_str().unwrap();
+        let arguments = ["--serving-plan", plan, "--model-cache", folder, size];
+        let mut server = Server::start_with_environment("s3://models/team", &arguments, &environment(&minio));
+        server.wait_until_ready().await;
+        server.signal("TERM");
+        assert_eq!(server.end().await.code(), Some(0), "{}", server.log());
+    }
+    assert_eq!(entries(kept.path()).len(), 1);
+    assert_eq!(entries(emptied.path()), BTreeSet::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_hangs_holds_up_no_unload_of_what_serves() {
+    let minio = Minio::start().await;
+    publish(&minio, "m", 1, 1000).await;
+    let proxy = Proxy::before(&minio.endpoint()).await;
+    let cache = tempfile::tempdir().unwrap();
+    let folder = cache.path().to_str().unwrap();
+    let arguments = [EXPLICIT, "--load-model=m", "--model-cache", folder];
+    let server = Server::start_with_environment("s3://models/team", &arguments, &through(&minio, &proxy));
+    server.wait_until_ready().await;
+    proxy.stall_after(0);
+    let call = async |what: &str| {
+        let url = format!("{}/v2/repository/models/m/{what}", server.http);
+        let answer = client().post(url).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let start = std::time::Instant::now();
+    let unload = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let unloaded = call("unload").await;
+        (unloaded.0, start.elapsed())
+    };
+    let ((load_status, why), (unload_status, took)) = tokio::join!(call("load"), unload);
+    assert_eq!(
+        (unload_status, took < Duration::from_secs(8)),
+        (200, true),
+        "{took:?}"
+    );
+    assert!(load_status == 503 && why.contains("was unloaded while"), "{why}");
+    let answer = client()
+        .get(format!("{}/v2/models/m/ready", server.http))
+        .send()
+        .await;
+    assert_ne!(answer.unwrap().status(), 200);
+}

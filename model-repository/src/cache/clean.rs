@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::{Cache, ENTRY_PREFIXES, GIVEN_LOCK, GIVEN_PREFIX, INCOMING_PREFIX, LEAVING_PREFIX, LOCKS};
 use crate::cache::lock::{Kind, try_lock};
 use crate::disk;
+use crate::sharing;
 
 /// What a process that died had fetched is kept for so long, for the one that is started in its place.
 const UNFINISHED_IS_KEPT_FOR: Duration = Duration::from_secs(600);
@@ -83,7 +84,7 @@ fn remove_entries(cache: &Cache, keep: &HashSet<OsString>, is_too_much: impl Fn(
 /// Removes an entry unless somebody uses it.
 fn remove_unused(cache: &Cache, name: &str) -> bool {
     let lock = cache.lock_file(name, "use");
-    let _ = std::fs::create_dir_all(cache.folder.join(LOCKS));
+    let _ = sharing::create_folders(&cache.folder.join(LOCKS));
     let Ok(Some(held)) = try_lock(&lock, Kind::Exclusive) else {
         return false;
     };

@@ -19,11 +19,11 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tempfile::TempDir;
 
 use crate::error::{RepositoryError, Result};
+use crate::sharing;
 use lock::Kind;
 
 const LOCKS: &str = ".locks";
@@ -66,7 +66,7 @@ struct Held(File);
 impl Drop for Held {
     fn drop(&mut self) {
         // What was served until now was used until now. Without it only the order of removal is worse.
-        let _ = self.0.set_modified(SystemTime::now());
+        lock::touch(&self.0);
     }
 }
 
@@ -143,17 +143,23 @@ impl Cache {
     }
 
     async fn make_folders(&self) -> Result<()> {
-        let locks = self.folder.join(LOCKS);
-        tokio::fs::create_dir_all(&locks)
+        let (folder, locks) = (self.folder.clone(), self.folder.join(LOCKS));
+        let making = tokio::task::spawn_blocking(move || {
+            // Others may use this one only if somebody made it for them.
+            std::fs::create_dir_all(&folder)?;
+            sharing::create_folders(&folder.join(LOCKS))
+        });
+        let made = making
             .await
-            .map_err(RepositoryError::io(locks))
+            .unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+        made.map_err(RepositoryError::io(locks))
     }
 
     /// From now on the entry stays, whether it is there yet or not.
     pub(crate) async fn lease(&self, entry: &str) -> Result<Lease> {
         self.make_folders().await?;
         let file = lock::lock(self.lock_file(entry, "use"), Kind::Shared).await?;
-        let _ = file.set_modified(SystemTime::now());
+        lock::touch(&file);
         Ok(Lease {
             _held: Arc::new(Held(file)),
         })

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -17,9 +18,13 @@ use crate::digest::Hasher;
 use crate::disk;
 use crate::error::{RepositoryError, Result};
 use crate::manifest::ManifestFile;
+use crate::sharing;
 use crate::store::s3::S3Store;
 
 const READ_BYTES: u64 = 1 << 20;
+
+/// A name for this process that no other has.
+static PROCESS: LazyLock<String> = LazyLock::new(|| format!("process-{:032x}", rand::random::<u128>()));
 
 pub(super) struct FileDownload<'a> {
     pub(super) store: &'a S3Store,
@@ -165,8 +170,8 @@ impl FileDownload<'_> {
         let (path, journal_path) = (self.path(), self.journal_path());
         let size = self.wanted.size_bytes;
         let about = etag.filter(|_| self.is_in_parts()).map(|etag| {
-            let sha256 = self.wanted.sha256.as_deref().unwrap_or_default();
-            format!("{etag} {size} {} {sha256}", self.settings.part_bytes)
+            let proof = proof(self.wanted.sha256.as_deref(), &PROCESS);
+            format!("{etag} {size} {} {proof}", self.settings.part_bytes)
         });
         let preparing = tokio::task::spawn_blocking(move || prepare(&path, &journal_path, size, about));
         preparing
@@ -230,6 +235,12 @@ impl FileDownload<'_> {
     }
 }
 
+/// What makes sure that the bytes a journal tells of are there. Without a digest only this process does: after a crash of
+/// the machine the journal may be on the disk and the bytes not, and nobody would notice.
+fn proof<'a>(sha256: Option<&'a str>, process: &'a str) -> &'a str {
+    sha256.unwrap_or(process)
+}
+
 fn hash_range(mut hasher: Hasher, file: &File, start: u64, end: u64) -> std::io::Result<(Hasher, Duration)> {
     let begin = Instant::now();
     let mut buffer = vec![0; READ_BYTES.min(end - start) as usize];
@@ -243,21 +254,31 @@ fn hash_range(mut hasher: Hasher, file: &File, start: u64, end: u64) -> std::io:
     Ok((hasher, begin.elapsed()))
 }
 
+fn open(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    let file = options.open(path)?;
+    sharing::open_up(&file, path, sharing::READ)?;
+    Ok(file)
+}
+
 fn prepare(path: &Path, journal_path: &Path, size: u64, about: Option<String>) -> Result<Prepared> {
     for folder in [path, journal_path].into_iter().filter_map(Path::parent) {
-        std::fs::create_dir_all(folder).map_err(|error| disk::full_or_io(folder, size, error))?;
+        sharing::create_folders(folder).map_err(|error| disk::full_or_io(folder, size, error))?;
     }
     let had_its_size = std::fs::metadata(path).is_ok_and(|file| file.len() == size);
     if !had_its_size {
         let _ = std::fs::remove_file(journal_path);
     }
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(RepositoryError::io(path))?;
+    let file = match open(path) {
+        // Another user's, who had to give it up: the folder is all that is shared.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let _ = std::fs::remove_file(journal_path);
+            std::fs::remove_file(path).and_then(|()| open(path))
+        }
+        opened => opened,
+    };
+    let file = file.map_err(RepositoryError::io(path))?;
     let sized = file.set_len(size).and_then(|()| match size {
         0 => Ok(()),
         size => disk::preallocate(&file, size),
@@ -277,4 +298,47 @@ fn prepare(path: &Path, journal_path: &Path, size: u64, about: Option<String>) -
         },
         there,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn without_a_digest_only_the_process_that_wrote_bytes_goes_on_with_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, journal) = (folder.path().join("files/f"), folder.path().join("parts/j"));
+        let found = |sha256: Option<&str>, process: &str| {
+            let about = format!("etag {}", proof(sha256, process));
+            let prepared = prepare(&path, &journal, 100, Some(about)).unwrap();
+            let notes = prepared.target.journal.unwrap();
+            notes.into_inner().unwrap().note(0, 50).unwrap();
+            prepared.there
+        };
+        let half = BTreeMap::from([(0, 50)]);
+        assert!(found(None, "one").is_empty());
+        assert_eq!(found(None, "one"), half);
+        assert!(found(None, "two").is_empty(), "its machine may have crashed");
+        assert!(found(Some("digest"), "two").is_empty());
+        assert_eq!(found(Some("digest"), "three"), half);
+    }
+
+    #[test]
+    fn what_another_user_began_is_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+        let files = folder.path().join("incoming/files");
+        let (path, journal) = (files.join("deep/f"), folder.path().join("incoming/parts/j"));
+        let prepare = || prepare(&path, &journal, 100, Some("digest".to_owned())).unwrap();
+        let first = prepare().target.journal.unwrap();
+        first.into_inner().unwrap().note(0, 100).unwrap();
+        sharing::as_another_user(|| {
+            assert!(prepare().there.is_empty());
+            std::fs::rename(&files, folder.path().join("entry")).unwrap();
+            std::fs::remove_dir_all(folder.path().join("entry")).unwrap();
+        });
+    }
 }

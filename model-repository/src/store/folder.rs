@@ -9,6 +9,7 @@ use tokio::fs;
 use super::{Creation, Entry, Moved, Replacement};
 use crate::digest::hash_file;
 use crate::error::{RepositoryError, Result};
+use crate::regular;
 
 #[derive(Clone, Debug)]
 pub(crate) struct FolderStore {
@@ -54,7 +55,7 @@ impl FolderStore {
 
     pub(crate) async fn read(&self, key: &str) -> Result<Option<Bytes>> {
         let path = self.path(key);
-        match fs::read(&path).await {
+        match regular::read(&path).await {
             Ok(content) => Ok(Some(content.into())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(RepositoryError::io(path)(error)),
@@ -63,6 +64,7 @@ impl FolderStore {
 
     pub(crate) async fn download(&self, key: &str, to: &Path) -> Result<Moved> {
         let path = self.path(key);
+        regular::check(&path).map_err(|error| not_found_or_io(&path, error))?;
         fs::copy(&path, to)
             .await
             .map_err(|error| not_found_or_io(&path, error))?;

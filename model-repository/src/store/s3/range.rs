@@ -103,6 +103,9 @@ impl S3Store {
             }
             Err(error) => return Err(self.failure(key, &error)),
         };
+        if let Some(expected) = etag {
+            self.check_etag(key, expected, answer.e_tag())?;
+        }
         let told = answer.content_range().unwrap_or_default().to_owned();
         let size = told.rsplit_once('/').and_then(|(_, size)| size.parse().ok());
         match size {
@@ -115,11 +118,108 @@ impl S3Store {
         }
     }
 
+    /// Not every store heeds `If-Match`, and parts of two objects would make one that never was.
+    fn check_etag(&self, key: &str, expected: &str, answered: Option<&str>) -> Result<()> {
+        // Gateways add the weakness, and some stores quote only here.
+        let bare = |etag: &str| etag.trim_start_matches("W/").trim_matches('"').to_owned();
+        match answered.map(bare) {
+            _ if expected.is_empty() => Ok(()),
+            Some(answered) if answered == bare(expected) => Ok(()),
+            Some(_) => Err(RepositoryError::Replaced {
+                what: format!("object {}", self.describe(key)),
+            }),
+            None => Err(RepositoryError::Unsupported {
+                location: self.describe(key),
+                feature: "the ETag of an object in the answer with a part of it",
+            }),
+        }
+    }
+
     pub(crate) fn wrong_size(&self, key: &str, expected: u64, actual: u64) -> RepositoryError {
         RepositoryError::DigestMismatch {
             what: self.describe(key),
             expected: format!("that of {expected} bytes"),
             actual: format!("that of {actual} bytes"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::store::s3::settings::S3Settings;
+
+    fn store(endpoint: String) -> S3Store {
+        let settings = S3Settings {
+            endpoint: Some(endpoint),
+            region: "us-east-1".into(),
+            path_style: true,
+            access_key_id: "user".into(),
+            secret_access_key: "password".into(),
+            session_token: None,
+            ca_bundle: None,
+        };
+        S3Store::new(&settings, "models".into(), String::new()).unwrap()
+    }
+
+    /// Answers every question with three bytes of an object with these headers, whatever was asked for.
+    fn deaf_store(headers: &'static str) -> S3Store {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            while let Ok((mut connection, _)) = listener.accept() {
+                let _ = connection.read(&mut [0; 8192]);
+                let answer = format!(
+                    "HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 0-2/9\r\ncontent-length: 3\r\n{headers}\r\nabc"
+                );
+                let _ = connection.write_all(answer.as_bytes());
+            }
+        });
+        store(endpoint)
+    }
+
+    #[tokio::test]
+    async fn a_part_of_another_object_is_refused_though_the_store_ignores_the_condition() {
+        let stall = Duration::from_secs(10);
+        for (headers, is_accepted, error) in [
+            ("etag: \"new\"\r\n", false, "was replaced while it was fetched"),
+            ("", false, "does not support the ETag"),
+            ("etag: \"old\"\r\n", true, ""),
+            ("etag: W/\"old\"\r\n", true, ""),
+        ] {
+            let store = deaf_store(headers);
+            let answer = store.get_range("m/1/f", 0..3, 9, Some("\"old\""), stall).await;
+            match answer {
+                Ok(_) => assert!(is_accepted, "{headers}"),
+                Err(refusal) => {
+                    let refusal = refusal.to_string();
+                    assert!(!is_accepted && refusal.contains(error), "{headers}: {refusal}");
+                    assert!(refusal.contains("s3://models/m/1/f"), "{refusal}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_hangs_is_told_of_within_20_seconds() {
+        // Connections are taken by the system, and nobody ever reads them.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let store = store(format!("http://{}", listener.local_addr().unwrap()));
+        let start = Instant::now();
+        for error in [
+            store.list("m").await.unwrap_err(),
+            store.read("m/config.pbtxt").await.unwrap_err(),
+            store.states("m/1").await.unwrap_err(),
+            store.head("m/1/f").await.unwrap_err(),
+        ] {
+            assert!(error.is_transient(), "{error}");
+            assert!(error.to_string().contains("s3://models/m"), "{error}");
+        }
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(4 * 21), "{took:?}");
     }
 }

@@ -13,7 +13,13 @@ use std::time::Duration;
 use crate::error::{RepositoryError, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Of the answer to an upload, besides the time for sending it.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A question (what is there, what a small file says) whose answer does not begin within this is asked again, as its
+/// connection may hang alone.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// One that is not answered within this, all attempts together, is not answered: the store hangs.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(20);
 /// The slowest connection that an upload is given time for; one that moves nothing at all is given up after seconds, by
 /// the SDK's protection against stalled streams.
 const SLOWEST_UPLOAD_BYTES_PER_SECOND: u64 = 128 << 10;
@@ -92,7 +98,8 @@ impl S3Settings {
     }
 
     pub(crate) fn client(&self) -> Result<Client> {
-        self.client_with(timeouts(FIRST_BYTE_TIMEOUT))
+        let timeouts = timeouts(ANSWER_TIMEOUT).to_builder();
+        self.client_with(timeouts.operation_timeout(QUESTION_TIMEOUT).build())
     }
 
     pub(crate) fn client_with(&self, timeouts: TimeoutConfig) -> Result<Client> {
@@ -155,7 +162,11 @@ pub(crate) fn timeouts(first_byte: Duration) -> TimeoutConfig {
 
 /// Those of a call that sends so many bytes before the first byte of its answer can come.
 pub(crate) fn upload_timeouts(size_bytes: u64) -> TimeoutConfig {
-    timeouts(FIRST_BYTE_TIMEOUT + Duration::from_secs(size_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND))
+    let first_byte = FIRST_BYTE_TIMEOUT + Duration::from_secs(size_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND);
+    timeouts(first_byte)
+        .to_builder()
+        .disable_operation_timeout()
+        .build()
 }
 
 impl std::fmt::Debug for S3Settings {
