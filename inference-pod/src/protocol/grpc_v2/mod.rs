@@ -3,6 +3,8 @@
 mod convert;
 mod describe;
 mod describe_config;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod inflate;
 mod meter;
 mod pauses;

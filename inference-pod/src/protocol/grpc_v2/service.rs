@@ -87,7 +87,7 @@ async fn answer(
     };
     let decode = move || convert::request(message, &access);
     let (mut request, wanted) = body::decode(size, decode).await?;
-    classification::check(&model, &wanted.classes)?;
+    classification::check(&model.config, &wanted.classes)?;
     request.trace = exchange.received(model.version, &request.id);
     let mut answer = model.infer(request, memory).await?;
     exchange.computed();
