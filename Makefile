@@ -20,6 +20,9 @@ export RELEASE_NAMESPACE ?= aiops
 IMAGES := operator inference-pod trainer mlflow postgresql minio
 CLUSTER_IMAGES := pause coredns metrics-server
 CARGO_DENY := 0.20.2
+export CARGO_FUZZ := 0.13.2
+# How long each fuzz target runs.
+export FUZZ_SECONDS ?= 20
 SHELL_FILES := git ls-files -z ':!*.md' | xargs -0 grep -lIE '^\#!.*\bbash\b|^\# shellcheck shell=bash'
 
 .PHONY: help
@@ -28,7 +31,8 @@ help:
 	  'make demo        everything from an empty machine to predictions' \
 	  'make demo-down   takes the local cluster away again' \
 	  'make test        every test' \
-	  'make lint | test-rust | test-openapi | test-conformance | test-python | scenarios [FILTER=name]   parts of it' \
+	  'make lint | test-rust | test-fuzz | test-openapi | test-conformance | test-python | scenarios [FILTER=name]   parts of it' \
+	  'make fuzz       the fuzz targets of the inference pod (FUZZ_SECONDS=600: as long each; FUZZ=http_body: only that one)' \
 	  'make instructions   instructions of the codec, the router and the batcher against bench/baseline (UPDATE=1 writes it)' \
 	  'make bench       speed against other servers, into bench/report (BENCH=quick: minutes; hours otherwise)' \
 	  'make images | cluster | chart      brings a change into the cluster' \
@@ -46,7 +50,7 @@ demo-down:
 	@make/demo-down
 
 test:
-	@make/run-stages test packages tools lint test-rust test-openapi test-conformance test-python images test-images instructions cluster $(if $(filter local,$(CLUSTER)),test-cluster) chart test-chart scenarios
+	@make/run-stages test packages tools lint test-rust test-fuzz test-openapi test-conformance test-python images test-images instructions cluster $(if $(filter local,$(CLUSTER)),test-cluster) chart test-chart scenarios
 
 kubeconfig:
 	@echo "$(KUBECONFIG)"
@@ -101,9 +105,12 @@ verify-generated:
 audit:
 	"$$(make/rust-tool cargo-deny $(CARGO_DENY))" check advisories
 
-.PHONY: test-rust test-openapi test-conformance test-python test-images test-cluster test-chart scenarios
+.PHONY: test-rust test-fuzz fuzz test-openapi test-conformance test-python test-images test-cluster test-chart scenarios
 test-rust:
 	make/test-rust
+
+fuzz test-fuzz:
+	make/fuzz $(FUZZ)
 
 test-openapi:
 	inference-pod/tests/openapi/run

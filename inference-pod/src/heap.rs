@@ -3,12 +3,14 @@
 use tikv_jemalloc_ctl::thread;
 
 /// From this size on jemalloc keeps allocations in an arena of their own.
+#[cfg(not(fuzzing))]
 const LARGE_BYTES: usize = 8 << 20;
 
 /// Has what is large given back to the system when it is freed, and the rest within seconds. To be called before there are
 /// threads: jemalloc does the first only for a process without threads of its own when it allocates something large for the
 /// first time, and the second only with them. Four instances of a model whose weights take 64 MiB held 270 MiB after they
 /// were loaded, for ten seconds.
+#[cfg(not(fuzzing))]
 pub fn settle() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE_BYTES)));
     // Nothing depends on it but the size of the process.
@@ -26,6 +28,7 @@ pub fn held_by_this_thread() -> i64 {
 
 /// Gives the system the memory that is free within this process, at once: whether the next model fits is decided by what is
 /// free outside of it.
+#[cfg(not(fuzzing))]
 pub fn give_back() {
     // `arena.<i>.purge` of all arenas, whose number is MALLCTL_ARENAS_ALL; it neither takes a value nor has one.
     const PURGE_ALL: &std::ffi::CStr = c"arena.4096.purge";
@@ -36,3 +39,7 @@ pub fn give_back() {
         tikv_jemalloc_sys::mallctl(PURGE_ALL.as_ptr(), nothing, std::ptr::null_mut(), nothing, 0)
     };
 }
+
+/// The sanitizer that watches a fuzz target has a heap of its own.
+#[cfg(fuzzing)]
+pub fn give_back() {}

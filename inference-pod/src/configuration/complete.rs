@@ -222,6 +222,23 @@ mod tests {
     use super::super::read;
     use super::*;
 
+    #[test]
+    fn sizes_whose_product_cannot_be_counted_are_no_reshape() {
+        for (dims, reshape) in [
+            ("[ 4294967296, 4294967296 ]", "[ 8589934592, 4294967296 ]"),
+            ("[ 9223372036854775807, 2 ]", "[ 4 ]"),
+        ] {
+            let text = format!(
+                "input {{ name: 'x' data_type: TYPE_INT8 dims: {dims} reshape {{ shape: {reshape} }} }}"
+            );
+            let error = check_reshape("input", &read(&text).unwrap().inputs[0]).unwrap_err();
+            assert!(
+                error.message.ends_with("are more elements than can be counted"),
+                "{error}"
+            );
+        }
+    }
+
     fn graph(name: &str, datatype: DataType, shape: &[i64]) -> GraphTensor {
         GraphTensor {
             name: name.into(),

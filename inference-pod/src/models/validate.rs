@@ -1,7 +1,7 @@
 //! Whether a request fits a model, in the words that Triton uses, and its tensors in the graph's terms.
 
 use super::version::ModelVersion;
-use crate::configuration::TensorConfig;
+use crate::configuration::{ModelConfig, TensorConfig};
 use crate::error::{InferenceError, Result};
 use crate::scheduler::JobInput;
 use crate::tensor::{InferenceRequest, Tensor};
@@ -98,7 +98,7 @@ fn wanted_outputs(model: &ModelVersion, wanted: &[String]) -> Result<Vec<usize>>
     }
     let mut positions = Vec::new();
     for name in wanted {
-        let position = model.output_position(name)?;
+        let position = model.config.output_position(name)?;
         // As Triton does: asking twice for an output is asking for it.
         if !positions.contains(&position) {
             positions.push(position);
@@ -107,10 +107,10 @@ fn wanted_outputs(model: &ModelVersion, wanted: &[String]) -> Result<Vec<usize>>
     Ok(positions)
 }
 
-impl ModelVersion {
-    /// Where the configuration has an output that a request asks for.
+impl ModelConfig {
+    /// Where there is an output that a request asks for.
     pub(crate) fn output_position(&self, name: &str) -> Result<usize> {
-        let outputs = &self.config.outputs;
+        let outputs = &self.outputs;
         outputs
             .iter()
             .position(|output| output.name == *name)

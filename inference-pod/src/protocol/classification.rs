@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::parameters::Parameter;
+use crate::configuration::ModelConfig;
 use crate::error::{InferenceError, Result};
 use crate::models::ModelVersion;
 use crate::tensor::{DataType, InferenceResponse, Tensor, TensorData};
@@ -23,8 +24,8 @@ pub(super) fn want(classes: &mut Classes, output: &str, value: &Parameter) -> Re
 }
 
 /// Refuses what cannot be classified, before the model runs for it.
-pub(super) fn check(model: &ModelVersion, classes: &Classes) -> Result<()> {
-    let outputs = model.config.outputs.iter();
+pub(super) fn check(model: &ModelConfig, classes: &Classes) -> Result<()> {
+    let outputs = model.outputs.iter();
     match outputs
         .filter(|output| classes.contains_key(&output.name))
         .find(|output| !has_order(output.datatype))

@@ -5,6 +5,8 @@ mod convert;
 pub mod counted;
 mod describe;
 mod describe_config;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod inflate;
 mod meter;
 mod pauses;

@@ -88,7 +88,7 @@ async fn answer(
     };
     let decode = move || convert::request(message, &access);
     let (mut request, wanted) = body::decode(size, decode).await?;
-    classification::check(&model, &wanted.classes)?;
+    classification::check(&model.config, &wanted.classes)?;
     request.trace = exchange.received(model.version, &request.id);
     request.headers = version::headers_for(&model, headers);
     let mut answer = model.infer(request, memory).await?;

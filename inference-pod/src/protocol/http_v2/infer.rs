@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::outputs::{Wanted, WantedOutputs};
+use crate::configuration::ModelConfig;
 use crate::error::{InferenceError, Result};
-use crate::models::ModelVersion;
 use crate::protocol::compression::Encoding;
 use crate::protocol::parameters::{Parameter, check_reserved, schedule_policy};
 use crate::protocol::shared_memory::Access;
@@ -21,7 +21,7 @@ use crate::tensor::{
 };
 
 /// Length of the JSON before the binary data, in both directions.
-const JSON_LENGTH_HEADER: &str = "inference-header-content-length";
+pub(super) const JSON_LENGTH_HEADER: &str = "inference-header-content-length";
 
 pub(super) type Parameters = BTreeMap<String, Parameter>;
 
@@ -79,7 +79,7 @@ pub(super) fn json_length(headers: &HeaderMap, body: usize) -> Result<Option<usi
 
 /// Decodes a body.
 pub(super) fn decode(
-    model: &ModelVersion,
+    model: &ModelConfig,
     body: &Bytes,
     json_length: Option<usize>,
     access: &Access,
@@ -216,11 +216,11 @@ fn check_count(name: &str, datatype: DataType, data: &TensorData, expected: usiz
 }
 
 /// A body of nothing but the bytes of the only input, one row of them.
-fn raw_request(model: &ModelVersion, body: &Bytes) -> Result<(InferenceRequest, Wanted)> {
-    let [input] = model.config.inputs.as_slice() else {
+fn raw_request(model: &ModelConfig, body: &Bytes) -> Result<(InferenceRequest, Wanted)> {
+    let [input] = model.inputs.as_slice() else {
         return Err(InferenceError::invalid(format!(
             "Raw request must only have 1 input (found 1) to be deduced but got {} inputs in '{}' model configuration",
-            model.config.inputs.len(),
+            model.inputs.len(),
             model.name
         )));
     };
@@ -243,7 +243,7 @@ fn raw_request(model: &ModelVersion, body: &Bytes) -> Result<(InferenceRequest, 
         )));
     }
     let rest = i64::try_from(elements).unwrap_or(i64::MAX) / fixed.max(1);
-    let batch = (model.config.max_batch_size > 0).then_some(1);
+    let batch = (model.max_batch_size > 0).then_some(1);
     let inner = input
         .dims
         .iter()
@@ -397,3 +397,6 @@ impl IntoResponse for Encoded {
         response
     }
 }
+
+#[cfg(test)]
+mod tests;

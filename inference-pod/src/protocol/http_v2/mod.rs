@@ -5,6 +5,8 @@ mod absent;
 pub mod counted;
 mod describe;
 mod describe_config;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod infer;
 mod outputs;
 mod repository;
@@ -241,7 +243,7 @@ async fn answer(
         body.len()
     };
     let (mut request, wanted) = body::decode_held(size, &memory, move || {
-        infer::decode(&decoding_model, &body, json_length, &access)
+        infer::decode(&decoding_model.config, &body, json_length, &access)
     })
     .await?;
     request.trace = exchange.received(model.version, &request.id);

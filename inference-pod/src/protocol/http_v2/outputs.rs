@@ -10,8 +10,8 @@ use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::infer::Parameters;
+use crate::configuration::ModelConfig;
 use crate::error::{InferenceError, Result};
-use crate::models::ModelVersion;
 use crate::protocol::classification::{self, Classes};
 use crate::protocol::shared_memory::{Access, Places};
 
@@ -43,7 +43,7 @@ impl Wanted {
 
 /// What was read so far.
 pub(super) struct WantedOutputs<'a> {
-    model: &'a ModelVersion,
+    model: &'a ModelConfig,
     access: &'a Access,
     /// Names, each once, in the order asked for.
     pub(super) outputs: Vec<String>,
@@ -52,7 +52,7 @@ pub(super) struct WantedOutputs<'a> {
 }
 
 impl<'a> WantedOutputs<'a> {
-    pub(super) fn new(model: &'a ModelVersion, by_default: bool, access: &'a Access) -> Self {
+    pub(super) fn new(model: &'a ModelConfig, by_default: bool, access: &'a Access) -> Self {
         Self {
             model,
             access,
