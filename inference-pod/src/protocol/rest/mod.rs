@@ -5,6 +5,7 @@
 
 mod answer;
 mod cors;
+mod counted;
 mod documents;
 mod elements;
 mod errors;
