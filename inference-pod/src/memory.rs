@@ -24,6 +24,8 @@ pub struct Reservation {
     budget: Arc<Budget>,
     expansion: usize,
     received: AtomicUsize,
+    /// What many small parts take beyond that.
+    beyond: AtomicUsize,
 }
 
 impl Budget {
@@ -65,6 +67,7 @@ impl Budget {
             budget: Arc::clone(self),
             expansion,
             received: AtomicUsize::new(0),
+            beyond: AtomicUsize::new(0),
         }
     }
 }
@@ -92,10 +95,20 @@ impl Reservation {
 
     /// Takes the share of so many more bytes that came in.
     pub fn grow(&self, size: usize) -> Result<()> {
+        self.grow_beyond(size, 0)
+    }
+
+    /// The same for bytes with so many small parts in them that these take `beyond` more once they are decoded.
+    pub fn grow_beyond(&self, size: usize, beyond: usize) -> Result<()> {
         let received = self.received.load(Ordering::Relaxed).saturating_add(size);
         self.check(received)?;
-        let more = size.saturating_mul(self.expansion);
         let limit = self.budget.limit.unwrap_or(usize::MAX);
+        if beyond > 0 {
+            let parts = self.beyond.load(Ordering::Relaxed).saturating_add(beyond);
+            let alone = received.saturating_mul(self.expansion).saturating_add(parts);
+            check_parts(alone, limit)?;
+        }
+        let more = size.saturating_mul(self.expansion).saturating_add(beyond);
         let take = |taken: usize| taken.checked_add(more).filter(|sum| *sum <= limit);
         match self
             .budget
@@ -104,6 +117,9 @@ impl Reservation {
         {
             Ok(_) => {
                 self.received.fetch_add(size, Ordering::Relaxed);
+                if beyond > 0 {
+                    self.beyond.fetch_add(beyond, Ordering::Relaxed);
+                }
                 Ok(())
             }
             Err(taken) => Err(InferenceError::unavailable(format!(
@@ -116,10 +132,24 @@ impl Reservation {
     /// Gives everything back; the next bytes are those of another request.
     pub fn clear(&self) {
         let received = self.received.swap(0, Ordering::Relaxed);
-        self.budget
-            .taken
-            .fetch_sub(received.saturating_mul(self.expansion), Ordering::Relaxed);
+        let beyond = self.beyond.swap(0, Ordering::Relaxed);
+        let all = received.saturating_mul(self.expansion).saturating_add(beyond);
+        self.budget.taken.fetch_sub(all, Ordering::Relaxed);
     }
+}
+
+fn check_parts(alone: usize, limit: usize) -> Result<()> {
+    if alone <= limit {
+        return Ok(());
+    }
+    Err(InferenceError {
+        kind: ErrorKind::TooLarge,
+        message: format!(
+            "the request has so many small parts (strings, rows, inputs or parameters) that it takes {alone} bytes of memory \
+             or more once it is decoded, and requests may take {limit} bytes together (--max-request-memory, by default half \
+             of the container's limit); send it in parts"
+        ),
+    })
 }
 
 impl Drop for Reservation {
@@ -252,6 +282,22 @@ mod tests {
         }
         let unlimited = Budget::of(None).reserve(2);
         unlimited.grow(usize::MAX / 4).unwrap();
+    }
+
+    #[test]
+    fn many_small_parts_take_their_own_share_and_give_it_back() {
+        let budget = Budget::of(Some(1000));
+        let reservation = budget.reserve(2);
+        reservation.grow_beyond(100, 300).unwrap();
+        assert_eq!(budget.taken(), 500);
+        let refused = reservation.grow_beyond(0, 501).unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::TooLarge);
+        assert!(
+            refused.message.contains("takes 1001 bytes of memory"),
+            "{refused}"
+        );
+        drop(reservation);
+        assert_eq!(budget.taken(), 0);
     }
 
     #[test]

@@ -114,7 +114,27 @@ pub enum TensorData {
     Strings(Vec<Bytes>),
 }
 
+/// What a string of a tensor takes beside its bytes while a request is answered: its handle, an allocation of its own, and
+/// its place among the runtime's strings.
+pub(crate) const STRING_BYTES: usize = 96;
+
 impl TensorData {
+    /// Memory that they take, an empty string too.
+    pub(crate) fn memory_size(&self) -> usize {
+        match self {
+            Self::Fixed(bytes) => bytes.len(),
+            Self::Strings(strings) => self.byte_size() + strings.len() * size_of::<Bytes>(),
+        }
+    }
+
+    /// Number of bytes that they have in the binary form of the protocols.
+    pub(crate) fn encoded_size(&self) -> usize {
+        match self {
+            Self::Fixed(bytes) => bytes.len(),
+            Self::Strings(strings) => self.byte_size() + 4 * strings.len(),
+        }
+    }
+
     /// Number of bytes that the elements take, without framing.
     pub fn byte_size(&self) -> usize {
         match self {

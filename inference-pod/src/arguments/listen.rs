@@ -32,7 +32,7 @@ pub struct ListenArguments {
     /// Port of the gRPC server.
     #[arg(long, default_value_t = 8001, value_name = "PORT")]
     pub grpc_port: u16,
-    /// Whether answers over gRPC are compressed (gzip) for clients that accept it.
+    /// Whether answers over gRPC are compressed (gzip or deflate) for clients that accept it.
     #[arg(long, value_enum, default_value_t = CompressionLevel::None, value_name = "LEVEL")]
     pub grpc_infer_response_compression_level: CompressionLevel,
     /// Address of the metrics server.

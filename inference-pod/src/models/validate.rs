@@ -1,10 +1,12 @@
 //! Whether a request fits a model, in the words that Triton uses, and its tensors in the graph's terms.
 
+use bytes::Bytes;
+
 use super::version::ModelVersion;
 use crate::configuration::{ModelConfig, TensorConfig};
 use crate::error::{InferenceError, Result};
 use crate::scheduler::JobInput;
-use crate::tensor::{InferenceRequest, Tensor};
+use crate::tensor::{InferenceRequest, Tensor, TensorData};
 
 /// A request that fits.
 pub(super) struct Accepted {
@@ -15,7 +17,8 @@ pub(super) struct Accepted {
     pub(super) outputs: Vec<usize>,
 }
 
-pub(super) fn accept(model: &ModelVersion, request: &InferenceRequest) -> Result<Accepted> {
+/// The elements of its inputs are taken out of the request: a handle for each string is no small copy.
+pub(super) fn accept(model: &ModelVersion, request: &mut InferenceRequest) -> Result<Accepted> {
     let name = &model.name;
     let max_batch_size = model.config.max_batch_size;
     let configured = &model.config.inputs;
@@ -45,7 +48,7 @@ pub(super) fn accept(model: &ModelVersion, request: &InferenceRequest) -> Result
     for graph in model.graph_inputs() {
         let (Some(config), Some(input)) = (
             configured.iter().find(|config| config.name == graph.name),
-            request.inputs.iter().find(|input| input.name == graph.name),
+            request.inputs.iter_mut().find(|input| input.name == graph.name),
         ) else {
             return Err(InferenceError::internal(format!(
                 "model '{name}' lost its input '{}'",
@@ -58,7 +61,7 @@ pub(super) fn accept(model: &ModelVersion, request: &InferenceRequest) -> Result
         }
         inputs.push(JobInput {
             shape,
-            data: input.data.clone(),
+            data: std::mem::replace(&mut input.data, TensorData::Fixed(Bytes::new())),
         });
     }
     Ok(Accepted {

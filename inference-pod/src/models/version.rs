@@ -129,12 +129,12 @@ impl ModelVersion {
     /// of the memory for requests.
     pub async fn infer(
         &self,
-        request: InferenceRequest,
+        mut request: InferenceRequest,
         memory: &Arc<Reservation>,
     ) -> Result<InferenceResponse> {
         let received = Instant::now();
         let _in_flight = self.statistics.metrics().saturation.request();
-        let accepted = accept(self, &request).inspect_err(|_| {
+        let accepted = accept(self, &mut request).inspect_err(|_| {
             self.statistics
                 .record_failure(FailureReason::Other, received.elapsed());
         })?;

@@ -199,7 +199,7 @@ fn read(name: &str, file: &str, datatype: DataType, row: usize, folder: &Path) -
         .ok_or_else(|| format!("input '{name}': there is no file {FOLDER}/{file} in the version's folder"))?;
     let bytes =
         std::fs::read(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-    let data = binary_tensor::decode(format_args!("'{name}'"), datatype, bytes.into())
+    let data = binary_tensor::decode(format_args!("'{name}'"), datatype, bytes.into(), None)
         .map_err(|error| error.message)?;
     let (held, needed) = match &data {
         TensorData::Fixed(bytes) => (bytes.len(), row * datatype.size().unwrap_or(1)),

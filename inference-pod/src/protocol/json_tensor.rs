@@ -7,10 +7,18 @@ use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeSeq as _, Serializer};
 
 use crate::error::{InferenceError, Result};
-use crate::tensor::{DataType, TensorData};
+use crate::memory::Reservation;
+use crate::tensor::{DataType, STRING_BYTES, TensorData};
 
-/// Reads the JSON text of a tensor's elements; `capacity` is how many there should be.
-pub(super) fn decode(name: &str, datatype: DataType, json: &str, capacity: usize) -> Result<TensorData> {
+/// Reads the JSON text of a tensor's elements; `capacity` is how many there should be. Strings take their
+/// share of the memory as they come.
+pub(super) fn decode(
+    name: &str,
+    datatype: DataType,
+    json: &str,
+    capacity: usize,
+    memory: &Reservation,
+) -> Result<TensorData> {
     if matches!(datatype, DataType::Fp16 | DataType::Bf16) {
         return Err(InferenceError::invalid(format!(
             "receiving {datatype} data via JSON is not supported. Please use the binary data format for input {name}"
@@ -23,27 +31,49 @@ pub(super) fn decode(name: &str, datatype: DataType, json: &str, capacity: usize
         datatype,
         bytes: Vec::with_capacity(capacity * size),
         strings: Vec::new(),
+        memory,
+        refusal: None,
     };
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    Sink(&mut elements)
+    let read = Sink(&mut elements)
         .deserialize(&mut deserializer)
-        .and_then(|()| deserializer.end())
-        .map_err(|error| {
+        .and_then(|()| deserializer.end());
+    if let Err(error) = read {
+        return Err(elements.refusal.take().unwrap_or_else(|| {
             InferenceError::invalid(format!("Unable to parse 'data': input '{name}': {error}"))
-        })?;
+        }));
+    }
     Ok(match datatype {
         DataType::Bytes => TensorData::Strings(elements.strings),
         _ => TensorData::Fixed(elements.bytes.into()),
     })
 }
 
-struct Elements {
+struct Elements<'m> {
     datatype: DataType,
     bytes: Vec<u8>,
     strings: Vec<Bytes>,
+    memory: &'m Reservation,
+    /// Why there is no memory for more strings.
+    refusal: Option<InferenceError>,
 }
 
-impl Elements {
+impl Elements<'_> {
+    /// Makes room for one more string.
+    fn reserve_string(&mut self) -> Result<(), &'static str> {
+        const FIRST: usize = 8;
+        if self.strings.len() < self.strings.capacity() {
+            return Ok(());
+        }
+        let more = self.strings.len().max(FIRST);
+        if let Err(refusal) = self.memory.grow_beyond(0, more.saturating_mul(STRING_BYTES)) {
+            self.refusal = Some(refusal);
+            return Err("there is no memory for more strings");
+        }
+        self.strings.reserve_exact(more);
+        Ok(())
+    }
+
     fn integer(&mut self, value: i128) -> Result<(), String> {
         let datatype = self.datatype;
         let misfit = || format!("{value} does not fit {datatype}");
@@ -86,9 +116,9 @@ impl Elements {
 }
 
 /// Takes one element, or a list of whatever depth; the parser bounds the depth.
-struct Sink<'a>(&'a mut Elements);
+struct Sink<'a, 'm>(&'a mut Elements<'m>);
 
-impl<'de> DeserializeSeed<'de> for Sink<'_> {
+impl<'de> DeserializeSeed<'de> for Sink<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -96,7 +126,7 @@ impl<'de> DeserializeSeed<'de> for Sink<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Sink<'_> {
+impl<'de> Visitor<'de> for Sink<'_, '_> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -132,6 +162,7 @@ impl<'de> Visitor<'de> for Sink<'_> {
         if self.0.datatype != DataType::Bytes {
             return Err(E::custom(format!("a string does not fit {}", self.0.datatype)));
         }
+        self.0.reserve_string().map_err(E::custom)?;
         self.0.strings.push(Bytes::copy_from_slice(value.as_bytes()));
         Ok(())
     }
@@ -230,6 +261,25 @@ impl Serialize for Written<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::Budget;
+
+    fn decode(name: &str, datatype: DataType, json: &str, capacity: usize) -> Result<TensorData> {
+        super::decode(name, datatype, json, capacity, &Budget::of(None).reserve(1))
+    }
+
+    #[test]
+    fn strings_take_memory_as_they_come() {
+        let budget = Budget::of(Some(20 * STRING_BYTES));
+        let memory = budget.reserve(1);
+        let strings = |count: usize| {
+            let json = format!("[{}]", vec!["\"\""; count].join(","));
+            super::decode("x", DataType::Bytes, &json, count, &memory)
+        };
+        assert!(strings(8).is_ok());
+        assert_eq!(budget.taken(), 8 * STRING_BYTES);
+        let refused = strings(9).unwrap_err();
+        assert!(refused.message.contains("--max-request-memory"), "{refused}");
+    }
 
     fn fixed(datatype: DataType, json: &str) -> Result<Vec<u8>, String> {
         match decode("x", datatype, json, 4) {

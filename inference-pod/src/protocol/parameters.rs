@@ -1,15 +1,14 @@
 //! Parameters of requests, inputs and outputs, whichever protocol they came by.
 
+use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::error::{InferenceError, Result};
 
 /// A parameter's value.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Parameter {
     Bool(bool),
     Integer(i64),
@@ -17,7 +16,56 @@ pub(super) enum Parameter {
     Float(f64),
     Text(String),
     /// Something that is no parameter, such as a list.
-    Other(IgnoredAny),
+    Other,
+}
+
+/// What is no parameter is passed over as it comes: serde's own way to tell variants apart would first keep all of it.
+impl<'de> Deserialize<'de> for Parameter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ParameterVisitor)
+    }
+}
+
+struct ParameterVisitor;
+
+impl<'de> Visitor<'de> for ParameterVisitor {
+    type Value = Parameter;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a parameter")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Parameter, E> {
+        Ok(Parameter::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Parameter, E> {
+        Ok(Parameter::Integer(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Parameter, E> {
+        Ok(i64::try_from(value).map_or(Parameter::Unsigned(value), Parameter::Integer))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Parameter, E> {
+        Ok(Parameter::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Parameter, E> {
+        Ok(Parameter::Text(value.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Parameter, E> {
+        Ok(Parameter::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Parameter, A::Error> {
+        IgnoredAny.visit_seq(list).map(|_| Parameter::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Parameter, A::Error> {
+        IgnoredAny.visit_map(map).map(|_| Parameter::Other)
+    }
 }
 
 impl Parameter {
@@ -56,7 +104,7 @@ pub(super) fn schedule_policy<'a>(
 ) -> Result<SchedulePolicy> {
     let mut policy = SchedulePolicy::default();
     for (name, value) in parameters {
-        if let Parameter::Other(_) = value {
+        if matches!(value, Parameter::Other) {
             return Err(InferenceError::invalid(format!(
                 "parameter '{name}' has invalid type. It should be either 'int', 'bool', or 'string'."
             )));
@@ -114,5 +162,32 @@ pub(super) fn version(text: &str) -> Result<Option<u64>> {
             "failed to get model version from specified version string '{text}' (details: stol), version should be an \
              integral value > 0"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_json_become_parameters_and_nothing_of_a_list_is_kept() {
+        for (json, expected) in [
+            ("true", Parameter::Bool(true)),
+            ("-1", Parameter::Integer(-1)),
+            ("7", Parameter::Integer(7)),
+            ("18446744073709551615", Parameter::Unsigned(u64::MAX)),
+            ("1.5", Parameter::Float(1.5)),
+            (r#""a\n""#, Parameter::Text("a\n".into())),
+            ("null", Parameter::Other),
+            (r#"[1, [2], {"a": 3}]"#, Parameter::Other),
+            (r#"{"a": [1]}"#, Parameter::Other),
+        ] {
+            assert_eq!(
+                serde_json::from_str::<Parameter>(json).unwrap(),
+                expected,
+                "{json}"
+            );
+        }
+        assert!(serde_json::from_str::<Parameter>("[1, x]").is_err());
     }
 }

@@ -5,17 +5,18 @@ use std::ptr;
 
 use bytes::Bytes;
 use ort::AsPointer as _;
-use ort::value::{DynValue, Tensor, ValueType};
+use ort::memory::Allocator;
+use ort::value::{DynTensor, DynValue, TensorElementType, ValueType};
 
 use super::OutputTensor;
 use crate::tensor::TensorData;
 
 /// A tensor of these strings.
-pub(super) fn write(shape: &[i64], strings: &[&Bytes]) -> Result<DynValue, String> {
-    let empty = vec![""; strings.len()];
-    let mut tensor =
-        Tensor::from_string_array((shape.to_vec(), empty.as_slice())).map_err(|error| error.to_string())?;
-    for (index, string) in strings.iter().enumerate() {
+pub(super) fn write<'a>(shape: &[i64], strings: impl Iterator<Item = &'a Bytes>) -> Result<DynValue, String> {
+    // Of empty strings, without a list of them.
+    let mut tensor = DynTensor::new(&Allocator::default(), TensorElementType::String, shape.to_vec())
+        .map_err(|error| error.to_string())?;
+    for (index, string) in strings.enumerate() {
         if !string.is_empty() {
             fill(&mut tensor, index, string)?;
         }
@@ -27,7 +28,7 @@ pub(super) fn write(shape: &[i64], strings: &[&Bytes]) -> Result<DynValue, Strin
     unsafe_code,
     reason = "the safe function goes by way of a C string, which ends at the first zero"
 )]
-fn fill(tensor: &mut Tensor<String>, index: usize, string: &[u8]) -> Result<(), String> {
+fn fill(tensor: &mut DynTensor, index: usize, string: &[u8]) -> Result<(), String> {
     let mut buffer = ptr::null_mut();
     // SAFETY: the tensor lives and is of strings, and the runtime itself checks the index. On success `buffer` is the
     // element's own memory of the length asked for, which stays until the element is written again.

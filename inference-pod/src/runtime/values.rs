@@ -104,7 +104,7 @@ fn strings(shape: &[i64], parts: &[&TensorData]) -> Result<DynValue, String> {
         TensorData::Strings(strings) => strings.as_slice(),
         TensorData::Fixed(_) => &[],
     });
-    super::strings::write(shape, &strings.collect::<Vec<_>>())
+    super::strings::write(shape, strings)
 }
 
 /// Copies a tensor out.

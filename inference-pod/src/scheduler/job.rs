@@ -72,7 +72,7 @@ impl Job {
     }
 
     pub(super) fn byte_size(&self) -> usize {
-        self.inputs.iter().map(|input| input.data.byte_size()).sum()
+        self.inputs.iter().map(|input| input.data.memory_size()).sum()
     }
 
     /// Writes what requests must have in common to run together: every size but the number of rows. Datatypes are those

@@ -7,6 +7,7 @@ use flate2::Compression;
 use flate2::read::{GzDecoder, ZlibDecoder};
 use flate2::write::{GzEncoder, ZlibEncoder};
 use proto::ModelInferRequest;
+use proto::grpc_inference_service_client::GrpcInferenceServiceClient;
 use proto::model_infer_request::InferInputTensor;
 use serde_json::{Value, json};
 use tonic::Code;
@@ -171,7 +172,15 @@ fn message(rows: usize) -> ModelInferRequest {
 async fn messages_of_grpc_are_inflated_within_the_memory_for_requests() {
     let repository = Repository::of(&["dense_1"]);
     let server = Server::start(&repository.uri(), &["--max-request-memory=800000"]).await;
-    let mut client = server.grpc().await.send_compressed(CompressionEncoding::Gzip);
+    for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Deflate] {
+        let client = server.grpc().await.send_compressed(encoding);
+        check_that_messages_are_inflated_within_the_memory(client).await;
+    }
+}
+
+async fn check_that_messages_are_inflated_within_the_memory(
+    mut client: GrpcInferenceServiceClient<tonic::transport::Channel>,
+) {
     let answer = client.model_infer(message(3)).await.unwrap().into_inner();
     assert_eq!(answer.outputs[0].shape, [3, 3]);
     let error = client.model_infer(message(20_000)).await.unwrap_err();
@@ -193,10 +202,15 @@ async fn messages_of_grpc_are_inflated_within_the_memory_for_requests() {
 #[tokio::test]
 async fn answers_over_grpc_are_compressed_where_the_server_is_told_to() {
     let repository = Repository::of(&["dense_1"]);
-    for (level, expected) in [("none", None), ("low", Some("gzip"))] {
+    let (gzip, deflate) = (CompressionEncoding::Gzip, CompressionEncoding::Deflate);
+    for (level, accepted, expected) in [
+        ("none", gzip, None),
+        ("low", gzip, Some("gzip")),
+        ("low", deflate, Some("deflate")),
+    ] {
         let argument = format!("--grpc-infer-response-compression-level={level}");
         let server = Server::start(&repository.uri(), &[&argument]).await;
-        let mut client = server.grpc().await.accept_compressed(CompressionEncoding::Gzip);
+        let mut client = server.grpc().await.accept_compressed(accepted);
         let answer = client.model_infer(message(64)).await.unwrap();
         let encoding = answer
             .metadata()

@@ -63,6 +63,34 @@ async fn requests_that_the_memory_does_not_hold_are_refused_with_the_numbers() {
     assert!(server.is_ready().await);
 }
 
+#[tokio::test]
+async fn a_message_of_nothing_but_empty_inputs_is_refused_and_so_is_one_of_empty_strings() {
+    let repository = Repository::of(&["dense_1"]);
+    let server = Server::start(&repository.uri(), &["--max-request-memory=8000000"]).await;
+    let mut grpc = server.grpc().await;
+    let with = |inputs| proto::ModelInferRequest {
+        model_name: "dense_1".into(),
+        inputs,
+        ..Default::default()
+    };
+    // No more bytes than fit, and refused all the same.
+    let inputs = vec![proto::model_infer_request::InferInputTensor::default(); 20_000];
+    let error = grpc.model_infer(with(inputs)).await.unwrap_err();
+    assert_eq!(error.code(), tonic::Code::InvalidArgument, "{error}");
+    assert!(error.message().contains("more than 16384 inputs"), "{error}");
+    let strings = proto::model_infer_request::InferInputTensor {
+        contents: Some(proto::InferTensorContents {
+            bytes_contents: vec![Default::default(); 200_000],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let error = grpc.model_infer(with(vec![strings])).await.unwrap_err();
+    assert_eq!(error.code(), tonic::Code::ResourceExhausted, "{error}");
+    assert!(error.message().contains("small parts"), "{error}");
+    assert!(server.is_ready().await);
+}
+
 /// A message of as many bytes as its name has, and some more.
 fn message(name_bytes: usize) -> proto::ModelInferRequest {
     proto::ModelInferRequest {

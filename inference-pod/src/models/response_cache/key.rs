@@ -22,7 +22,7 @@ pub(super) struct Key {
 
 /// The key of a request.
 pub(super) async fn of(serial: u64, job: &JobRequest) -> Result<Key> {
-    let bytes: usize = job.inputs.iter().map(|input| input.data.byte_size()).sum();
+    let bytes: usize = job.inputs.iter().map(|input| input.data.memory_size()).sum();
     let hash = if bytes <= LARGE_BYTES {
         hash(&job.inputs)
     } else {

@@ -10,6 +10,7 @@ use super::proto::{
     InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse, infer_parameter,
 };
 use crate::error::{InferenceError, Result};
+use crate::memory::Reservation;
 use crate::protocol::binary_tensor;
 use crate::protocol::classification::{self, Classes};
 pub(super) use crate::protocol::parameters::version;
@@ -28,6 +29,39 @@ pub(super) struct Wanted {
 
 /// Parameters of Triton's own that requests may have.
 const TRITON_PARAMETERS: [&str; 1] = ["triton_enable_empty_final_response"];
+
+/// Bytes that are to be gone through or copied to decode a message. Those of raw numbers are neither.
+pub(super) fn effort(message: &ModelInferRequest) -> usize {
+    let has_strings = message
+        .inputs
+        .iter()
+        .any(|input| input.datatype == DataType::Bytes.name());
+    let raw = has_strings.then(|| message.raw_input_contents.iter().map(Bytes::len).sum::<usize>());
+    let typed = message.inputs.iter().filter_map(|input| input.contents.as_ref());
+    let elements = |contents: &InferTensorContents| {
+        contents.bool_contents.len()
+            + contents.int_contents.len()
+            + contents.int64_contents.len()
+            + contents.uint_contents.len()
+            + contents.uint64_contents.len()
+            + contents.fp32_contents.len()
+            + contents.fp64_contents.len()
+            + contents.bytes_contents.len()
+    };
+    let parts = message.inputs.len() + message.outputs.len();
+    raw.unwrap_or_default() + (parts + typed.map(elements).sum::<usize>()) * size_of::<u64>()
+}
+
+/// The same for an answer.
+pub(super) fn answer_effort(answer: &InferenceResponse, wanted: &Wanted) -> usize {
+    let is_copied = |output: &&Tensor| {
+        matches!(output.data, TensorData::Strings(_))
+            || wanted.classes.contains_key(&output.name)
+            || wanted.places.contains_key(&output.name)
+    };
+    let copied = answer.outputs.iter().filter(is_copied);
+    copied.map(|output| output.data.encoded_size()).sum()
+}
 
 /// What a message asks for.
 pub(super) fn request(message: ModelInferRequest, access: &Access) -> Result<(InferenceRequest, Wanted)> {
@@ -58,8 +92,8 @@ pub(super) fn request(message: ModelInferRequest, access: &Access) -> Result<(In
             let referred = parameters.iter().map(|(name, value)| (name.as_str(), value));
             match access.input(&input.name, referred)? {
                 // An input in shared memory has no entry among the raw contents.
-                Some(bytes) => tensor(&model, input, Some(bytes)),
-                None => tensor(&model, input, raw.next()),
+                Some(bytes) => tensor(&model, input, Some(bytes), &access.memory),
+                None => tensor(&model, input, raw.next(), &access.memory),
             }
         })
         .collect::<Result<_>>()?;
@@ -111,7 +145,7 @@ fn parameter(parameter: InferParameter) -> Option<Parameter> {
     })
 }
 
-fn tensor(model: &str, input: InferInputTensor, raw: Option<Bytes>) -> Result<Tensor> {
+fn tensor(model: &str, input: InferInputTensor, raw: Option<Bytes>, memory: &Reservation) -> Result<Tensor> {
     let name = input.name;
     let datatype = DataType::from_name(&input.datatype).ok_or_else(|| {
         InferenceError::invalid(format!("invalid datatype for input {name}: '{}'", input.datatype))
@@ -123,7 +157,7 @@ fn tensor(model: &str, input: InferInputTensor, raw: Option<Bytes>) -> Result<Te
                 "contents field must not be specified when using raw_input_contents for {subject}"
             )));
         }
-        (Some(raw), _) => binary_tensor::decode(subject, datatype, raw)?,
+        (Some(raw), _) => binary_tensor::decode(subject, datatype, raw, Some(memory))?,
         (None, contents) => {
             let contents = contents.unwrap_or_default();
             check_contents(subject, datatype, &contents, &input.shape)?;
@@ -272,19 +306,57 @@ mod tests {
         }
     }
 
+    fn tensor(model: &str, input: InferInputTensor, raw: Option<Bytes>) -> Result<Tensor> {
+        super::tensor(model, input, raw, &Budget::of(None).reserve(1))
+    }
+
+    #[test]
+    fn what_takes_long_to_decode_or_to_encode_is_told_from_what_is_passed_on() {
+        let mut message = ModelInferRequest {
+            inputs: vec![input("FP32", &[1 << 20], None)],
+            raw_input_contents: vec![vec![0; 4 << 20].into()],
+            ..Default::default()
+        };
+        assert!(effort(&message) < 1000);
+        message.inputs[0].datatype = "BYTES".into();
+        assert!(effort(&message) >= 4 << 20);
+        let contents = InferTensorContents {
+            bytes_contents: vec![Bytes::new(); 1 << 20],
+            ..Default::default()
+        };
+        message.inputs = vec![input("BYTES", &[1 << 20], Some(contents))];
+        message.raw_input_contents.clear();
+        assert!(effort(&message) >= 8 << 20);
+        let output = |data| Tensor {
+            name: "y".into(),
+            datatype: DataType::Bytes,
+            shape: vec![1 << 20],
+            data,
+        };
+        let mut answer = InferenceResponse {
+            model: "m".into(),
+            version: 1,
+            id: String::new(),
+            outputs: vec![output(TensorData::Strings(vec![Bytes::new(); 1 << 20]))],
+        };
+        assert_eq!(answer_effort(&answer, &Wanted::default()), 4 << 20);
+        answer.outputs = vec![output(TensorData::Fixed(vec![0; 4 << 20].into()))];
+        assert_eq!(answer_effort(&answer, &Wanted::default()), 0);
+    }
+
     #[test]
     fn typed_contents_become_bytes_of_their_own_width() {
         let contents = InferTensorContents {
             int_contents: vec![-1, 2],
             ..Default::default()
         };
-        let tensor = tensor("m", input("INT8", &[2], Some(contents)), None).unwrap();
-        assert_eq!(tensor.data, TensorData::Fixed(Bytes::from_static(&[0xff, 2])));
+        let narrow = tensor("m", input("INT8", &[2], Some(contents)), None).unwrap();
+        assert_eq!(narrow.data, TensorData::Fixed(Bytes::from_static(&[0xff, 2])));
         let contents = InferTensorContents {
             int_contents: vec![300],
             ..Default::default()
         };
-        let error = super::tensor("m", input("INT8", &[1], Some(contents)), None).unwrap_err();
+        let error = tensor("m", input("INT8", &[1], Some(contents)), None).unwrap_err();
         assert!(error.message.contains("300 does not fit INT8"), "{error}");
     }
 

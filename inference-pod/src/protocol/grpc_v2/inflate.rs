@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::HeaderMap;
 
 use super::pauses::{PREFIX_BYTES, too_large};
+use super::shares::Shares;
 use crate::error::Result;
 use crate::memory::Reservation;
 use crate::protocol::body;
@@ -14,32 +15,37 @@ use crate::protocol::intake::Intake;
 
 const COMPRESSED: u8 = 1;
 
+/// How the messages of a call may be compressed.
+pub(super) fn encoding(headers: &HeaderMap) -> Option<Encoding> {
+    let name = headers.get("grpc-encoding")?;
+    [Encoding::Gzip, Encoding::Deflate]
+        .into_iter()
+        .find(|encoding| name == encoding.name())
+}
+
 /// The messages of one call, compressed and otherwise.
 pub(super) struct Inflater {
+    encoding: Encoding,
     /// What came and is not a whole message yet.
     arrived: BytesMut,
     /// Its share of the memory.
     waiting: Reservation,
-    /// That of what is passed on.
-    reservation: Arc<Reservation>,
+    /// Those of what is passed on.
+    shares: Shares,
     /// Most bytes of a message.
     largest: usize,
 }
 
 impl Inflater {
-    /// One for a call that may hold compressed messages.
-    pub(super) fn of_call(
-        headers: &HeaderMap,
-        intake: &Intake,
-        reservation: &Arc<Reservation>,
-    ) -> Option<Self> {
-        let encoding = headers.get("grpc-encoding")?;
-        (encoding == Encoding::Gzip.name()).then(|| Self {
+    /// One for a call whose messages may be compressed in this way.
+    pub(super) fn new(encoding: Encoding, intake: &Intake, shares: Shares) -> Self {
+        Self {
+            encoding,
             arrived: BytesMut::new(),
             waiting: intake.budget.reserve(1),
-            reservation: Arc::clone(reservation),
+            shares,
             largest: intake.max_message_bytes,
-        })
+        }
     }
 
     /// Takes what came, and gives the messages that are whole with it; perhaps none.
@@ -57,11 +63,14 @@ impl Inflater {
             if flag == COMPRESSED {
                 message.advance(PREFIX_BYTES);
                 let plain = self.inflate(message).await?;
-                messages.put_u8(0);
-                messages.put_u32(u32::try_from(plain.len()).unwrap_or(u32::MAX));
+                let [a, b, c, d] = u32::try_from(plain.len()).unwrap_or(u32::MAX).to_be_bytes();
+                let prefix = [0, a, b, c, d];
+                self.shares.take(&prefix, true)?;
+                self.shares.take(&plain, true)?;
+                messages.extend_from_slice(&prefix);
                 messages.extend_from_slice(&plain);
             } else {
-                self.reservation.grow(message.len())?;
+                self.shares.take(&message, false)?;
                 messages.extend_from_slice(&message);
             }
         }
@@ -76,9 +85,10 @@ impl Inflater {
     }
 
     async fn inflate(&self, message: Bytes) -> Result<Bytes> {
-        let (reservation, largest) = (Arc::clone(&self.reservation), self.largest);
+        let (reservation, largest) = (Arc::clone(self.shares.current()), self.largest);
+        let encoding = self.encoding;
         body::inflated(message.len(), move || {
-            Encoding::Gzip.inflate(&message, largest, &too_large(largest), &reservation)
+            encoding.inflate(&message, largest, &too_large(largest), &reservation)
         })
         .await
     }

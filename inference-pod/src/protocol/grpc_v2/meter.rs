@@ -10,23 +10,37 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use tonic::Status;
 
-use super::inflate::Inflater;
-use super::pauses::{self, PREFIX_BYTES};
+use super::inflate::{Inflater, encoding};
+use super::pauses;
+use super::shares::{Shares, Whole};
 use crate::error::Result;
-use crate::memory::Reservation;
 use crate::protocol::Service;
-use crate::protocol::intake::TENSOR_EXPANSION;
 
-/// Gives each call a share of the budget, which its handler finds among the extensions of the request.
+/// The calls whose messages are requests for inference: with one of them, and with a stream.
+const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+const STREAM_INFER: &str = "/inference.GRPCInferenceService/ModelStreamInfer";
+
+/// Gives each call a share of the budget, each message of a stream its own; the handler finds it among the extensions of the
+/// request.
 pub(super) async fn meter(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
-    let reservation = Arc::new(service.intake.budget.reserve(TENSOR_EXPANSION));
     let (mut parts, body) = request.into_parts();
-    let largest = service.intake.max_message_bytes;
-    let body = pauses::bounded(body, largest);
-    parts.extensions.insert(Arc::clone(&reservation));
-    let body = match Inflater::of_call(&parts.headers, &service.intake, &reservation) {
-        Some(inflater) => Body::from_stream(inflated(service, inflater, body)),
-        None => Body::from_stream(metered(service, Arc::clone(&reservation), body)),
+    let is_stream = parts.uri.path() == STREAM_INFER;
+    let whole = is_stream.then(|| Arc::new(Whole::default()));
+    let are_requests = is_stream || parts.uri.path() == INFER;
+    let shares = Shares::new(&service.intake.budget, are_requests, whole.clone());
+    let reservation = (!is_stream).then(|| Arc::clone(shares.current()));
+    let body = pauses::bounded(body, service.intake.max_message_bytes);
+    match (whole, &reservation) {
+        (Some(whole), _) => drop(parts.extensions.insert(whole)),
+        (None, Some(reservation)) => drop(parts.extensions.insert(Arc::clone(reservation))),
+        (None, None) => {}
+    }
+    let body = match encoding(&parts.headers) {
+        Some(encoding) => {
+            let inflater = Inflater::new(encoding, &service.intake, shares);
+            Body::from_stream(inflated(service, inflater, body))
+        }
+        None => Body::from_stream(metered(service, shares, body)),
     };
     let response = next.run(Request::from_parts(parts, body)).await;
     // Until here, where a call with one answer has it.
@@ -36,19 +50,16 @@ pub(super) async fn meter(State(service): State<Arc<Service>>, request: Request,
 
 fn metered(
     service: Arc<Service>,
-    reservation: Arc<Reservation>,
+    shares: Shares,
     body: Body,
 ) -> impl Stream<Item = Result<Bytes, Status>> + Send + 'static {
-    let first = (service, reservation, body.into_data_stream(), true);
-    stream::try_unfold(first, |(service, reservation, mut pieces, is_first)| async move {
+    let first = (service, shares, body.into_data_stream());
+    stream::try_unfold(first, |(service, mut shares, mut pieces)| async move {
         let Some(piece) = next(&service, &mut pieces).await? else {
             return Ok(None);
         };
-        if is_first {
-            reservation.check(message_length(&piece))?;
-        }
-        reservation.grow(piece.len())?;
-        Ok(Some((piece, (service, reservation, pieces, false))))
+        shares.take(&piece, false)?;
+        Ok(Some((piece, (service, shares, pieces))))
     })
 }
 
@@ -85,12 +96,4 @@ async fn next(service: &Service, pieces: &mut BodyDataStream) -> Result<Option<B
     piece
         .transpose()
         .map_err(|error| Status::from_error(error.into_inner()))
-}
-
-/// The length of the message that begins here, so that one that can never fit is refused before it is sent.
-fn message_length(piece: &[u8]) -> usize {
-    match piece.first_chunk::<PREFIX_BYTES>() {
-        Some([_, length @ ..]) => u32::from_be_bytes(*length) as usize,
-        None => 0,
-    }
 }

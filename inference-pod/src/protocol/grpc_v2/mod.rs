@@ -5,6 +5,7 @@ mod convert;
 pub mod counted;
 mod describe;
 mod describe_config;
+mod elements;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod inflate;
@@ -12,6 +13,7 @@ mod meter;
 mod pauses;
 mod service;
 mod settings;
+mod shares;
 
 /// Messages and service generated from `proto/`.
 #[allow(
@@ -38,16 +40,19 @@ use crate::lifecycle::Lifecycle;
 /// The largest message that the protocol's clients can take.
 const LARGEST_MESSAGE_BYTES: usize = i32::MAX as usize;
 
-/// The inference service. Every client says that it accepts gzip, so answers are compressed only where the server is told to.
+/// The inference service. Every client says that it accepts gzip and deflate, so answers are compressed only where the server is told to.
 pub fn inference(service: Arc<Service>, compress_answers: bool) -> GrpcInferenceServiceServer<service::Grpc> {
     let most = service.intake.max_message_bytes;
     let largest = service.intake.budget.largest_request(TENSOR_EXPANSION);
     let server = GrpcInferenceServiceServer::new(service::Grpc::new(service))
         .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Deflate)
         .max_decoding_message_size(largest.map_or(most, |size| size.min(most)))
         .max_encoding_message_size(LARGEST_MESSAGE_BYTES);
     if compress_answers {
-        server.send_compressed(CompressionEncoding::Gzip)
+        server
+            .send_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Deflate)
     } else {
         server
     }

@@ -9,6 +9,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::proto::grpc_inference_service_server::GrpcInferenceService;
+use super::shares::Whole;
 use super::{convert, describe, proto, settings};
 use crate::error::{InferenceError, Result};
 use crate::memory::Reservation;
@@ -84,7 +85,7 @@ async fn answer(
     let size = if service.shared_memory.is_used() {
         usize::MAX
     } else {
-        0
+        convert::effort(&message)
     };
     let decode = move || convert::request(message, &access);
     let (mut request, wanted) = body::decode(size, decode).await?;
@@ -93,8 +94,12 @@ async fn answer(
     request.headers = version::headers_for(&model, headers);
     let mut answer = model.infer(request, memory).await?;
     exchange.computed();
-    classification::apply(&model, &mut answer, &wanted.classes);
-    convert::response(answer, &wanted.places)
+    let effort = convert::answer_effort(&answer, &wanted);
+    body::decode_held(effort, memory, move || {
+        classification::apply(&model, &mut answer, &wanted.classes);
+        convert::response(answer, &wanted.places)
+    })
+    .await
 }
 
 /// The messages of a stream; once the server stops, those that are there already, and then the end. Whoever always has
@@ -226,19 +231,25 @@ impl GrpcInferenceService for Grpc {
         request: Request<Streaming<proto::ModelInferRequest>>,
     ) -> Answer<Self::ModelStreamInferStream> {
         let service = Arc::clone(&self.service);
-        let memory = self.memory(&request);
+        let shares = request
+            .extensions()
+            .get::<Arc<Whole>>()
+            .cloned()
+            .unwrap_or_default();
         let (metadata, _, messages) = request.into_parts();
         let metadata = Arc::new(metadata);
         let messages = until_the_end(Arc::clone(&service), messages);
         let answers = messages.then(move |message| {
-            let (service, memory) = (Arc::clone(&service), Arc::clone(&memory));
+            let (service, shares) = (Arc::clone(&service), Arc::clone(&shares));
             let metadata = Arc::clone(&metadata);
             async move {
                 let message = message?;
+                let budget = &service.intake.budget;
+                let share = shares.next();
+                let memory = share.unwrap_or_else(|| Arc::new(budget.reserve(TENSOR_EXPANSION)));
                 let id = message.id.clone();
                 let headers = (*metadata).as_ref();
                 let answered = infer(&service, message, &memory, headers, &MODEL_STREAM_INFER).await;
-                memory.clear();
                 Ok(match answered {
                     Ok(mut answer) => {
                         convert::mark_final(&mut answer);

@@ -32,7 +32,7 @@ impl Codec {
 
     /// Reads a body, whose JSON has so many bytes; all of them where nothing is given.
     pub fn read(&self, body: &Bytes, json_length: Option<usize>) -> Result<InferenceRequest> {
-        infer::decode(&self.model, body, json_length, &self.access).map(|(request, _)| request)
+        infer::decode(&self.model.config, body, json_length, &self.access).map(|(request, _)| request)
     }
 
     /// Writes an answer, its tensors as binary data or within the JSON.

@@ -85,7 +85,7 @@ pub(super) fn decode(
     access: &Access,
 ) -> Result<(InferenceRequest, Wanted)> {
     if json_length == Some(0) {
-        return raw_request(model, body);
+        return raw_request(model, body, access);
     }
     let length = json_length.unwrap_or(body.len());
     let mut binary = body.slice(length..);
@@ -158,7 +158,7 @@ fn decode_input(model: &str, input: &Input<'_>, binary: &mut Bytes, access: &Acc
     let subject = InputOf { model, name };
     let data = match (input.data, size, in_region) {
         (Some(json), None, false) => {
-            let data = json_tensor::decode(name, datatype, json.get(), count)?;
+            let data = json_tensor::decode(name, datatype, json.get(), count, &access.memory)?;
             check_count(name, datatype, &data, count)?;
             data
         }
@@ -170,12 +170,12 @@ fn decode_input(model: &str, input: &Input<'_>, binary: &mut Bytes, access: &Acc
                     size - binary.len()
                 )));
             }
-            binary_tensor::decode(subject, datatype, binary.split_to(size))?
+            binary_tensor::decode(subject, datatype, binary.split_to(size), Some(&access.memory))?
         }
         (None, None, true) => {
             let parameters = input.parameters.iter();
             let bytes = access.input(name, parameters.map(|(name, value)| (name.as_str(), value)))?;
-            binary_tensor::decode(subject, datatype, bytes.unwrap_or_default())?
+            binary_tensor::decode(subject, datatype, bytes.unwrap_or_default(), Some(&access.memory))?
         }
         _ => return Err(not_one_source(input.data.is_some(), size.is_some(), in_region)),
     };
@@ -216,7 +216,7 @@ fn check_count(name: &str, datatype: DataType, data: &TensorData, expected: usiz
 }
 
 /// A body of nothing but the bytes of the only input, one row of them.
-fn raw_request(model: &ModelConfig, body: &Bytes) -> Result<(InferenceRequest, Wanted)> {
+fn raw_request(model: &ModelConfig, body: &Bytes, access: &Access) -> Result<(InferenceRequest, Wanted)> {
     let [input] = model.inputs.as_slice() else {
         return Err(InferenceError::invalid(format!(
             "Raw request must only have 1 input (found 1) to be deduced but got {} inputs in '{}' model configuration",
@@ -228,7 +228,7 @@ fn raw_request(model: &ModelConfig, body: &Bytes) -> Result<(InferenceRequest, W
         model: &model.name,
         name: &input.name,
     };
-    let data = binary_tensor::decode(subject, input.datatype, body.clone())?;
+    let data = binary_tensor::decode(subject, input.datatype, body.clone(), Some(&access.memory))?;
     let elements = match (&data, input.datatype.size()) {
         (TensorData::Strings(strings), _) => strings.len(),
         (_, size) => body.len() / size.unwrap_or(1),

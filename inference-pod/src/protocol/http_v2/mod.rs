@@ -253,7 +253,11 @@ async fn answer(
     let encoding = Encoding::of_response(headers);
     // To compress is some ten times the work of writing.
     let effort = if encoding.is_some() { 10 } else { 1 };
-    let size: usize = answer.outputs.iter().map(|output| output.data.byte_size()).sum();
+    let size: usize = answer
+        .outputs
+        .iter()
+        .map(|output| output.data.encoded_size())
+        .sum();
     let encoded = body::decode(size.saturating_mul(effort), move || {
         classification::apply(&model, &mut answer, &wanted.classes);
         infer::encode(&answer, &wanted)?.compressed(encoding)

@@ -12,6 +12,7 @@ mod elements;
 mod errors;
 mod field_values;
 mod health;
+mod held_values;
 mod media_type;
 mod models;
 mod openapi;

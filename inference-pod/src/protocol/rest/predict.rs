@@ -102,10 +102,10 @@ async fn respond(
     let _accepted = service.intake.accepted.begin();
     // Looked up when the request is whole: a slow sender must not keep a version that is to be unloaded.
     let model = target.choose(service, asked.headers)?;
-    let decoding_model = Arc::clone(&model);
+    let (decoding_model, decoding_memory) = (Arc::clone(&model), Arc::clone(&memory));
     let decoded = body::decode_held(body.len(), &memory, move || {
-        let question = question::read(&body)?;
-        match rows::decode(&decoding_model, &question) {
+        let question = question::read(&body, &decoding_memory)?;
+        match rows::decode(&decoding_model, &question, &decoding_memory) {
             Ok(requests) => Ok(Ok(requests)),
             Err(Refusal::Rows(refused)) => Ok(Err(refused)),
             Err(Refusal::Request(error)) => Err(error),
@@ -124,7 +124,7 @@ async fn respond(
     let size: usize = answers
         .iter()
         .flat_map(|answer| &answer.outputs)
-        .map(|output| output.data.byte_size())
+        .map(|output| output.data.encoded_size())
         .sum();
     let text = body::decode_held(size.saturating_mul(EFFORT), &memory, move || {
         let predictions = answers.iter().flat_map(|part| answer::predictions(&model, part));

@@ -6,9 +6,11 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::held_values::{Counted, Counter};
 use super::problems::quoted;
 use super::suggest::nearest;
 use crate::error::{InferenceError, Result};
+use crate::memory::Reservation;
 
 const INSTANCES: &str = "instances";
 const INPUTS: &str = "inputs";
@@ -35,13 +37,21 @@ impl Question {
     }
 }
 
-/// The question in a body; an error says where the body is not what it should be.
-pub(super) fn read(body: &[u8]) -> Result<Question> {
-    let place = Cell::new(None);
+/// The question in a body; an error says where the body is not what it should be. Its values take their share of the memory.
+pub(super) fn read(body: &[u8], memory: &Reservation) -> Result<Question> {
+    let (place, counter) = (Cell::new(None), Counter::new(memory));
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let read = Outer(&place)
+    let outer = Outer {
+        place: &place,
+        counter: &counter,
+    };
+    let read = outer
         .deserialize(&mut deserializer)
         .and_then(|question| deserializer.end().map(|()| question));
+    if let Some(refusal) = counter.refusal() {
+        return Err(refusal);
+    }
+    counter.end()?;
     read.map_err(|error| {
         let place = place.get().map(|(key, row)| format!(" in {key}[{row}]")).unwrap_or_default();
         InferenceError::invalid(format!(
@@ -75,7 +85,10 @@ fn hint(body: &[u8], error: &serde_json::Error) -> &'static str {
 
 type Place = Cell<Option<(&'static str, usize)>>;
 
-struct Outer<'a>(&'a Place);
+struct Outer<'a> {
+    place: &'a Place,
+    counter: &'a Counter<'a>,
+}
 
 impl<'de> DeserializeSeed<'de> for Outer<'_> {
     type Value = Question;
@@ -109,7 +122,7 @@ impl<'de> Visitor<'de> for Outer<'_> {
                     "\"{INSTANCES}\" or \"{INPUTS}\" may be there once, and not both"
                 )));
             }
-            question = Some(body.next_value_seed(Inner { key, place: self.0 })?);
+            question = Some(body.next_value_seed(Inner { key, outer: &self })?);
         }
         question.ok_or_else(|| A::Error::custom(format!("\"{INSTANCES}\" is missing")))
     }
@@ -136,7 +149,7 @@ fn unknown(name: &str) -> String {
 /// What stands under `instances` or `inputs`.
 struct Inner<'a> {
     key: &'static str,
-    place: &'a Place,
+    outer: &'a Outer<'a>,
 }
 
 impl<'de> DeserializeSeed<'de> for Inner<'_> {
@@ -161,12 +174,13 @@ impl<'de> Visitor<'de> for Inner<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Question, A::Error> {
         let mut rows = Vec::new();
-        self.place.set(Some((self.key, 0)));
-        while let Some(row) = list.next_element()? {
+        let place = self.outer.place;
+        place.set(Some((self.key, 0)));
+        while let Some(row) = list.next_element_seed(Counted(self.outer.counter))? {
             rows.push(row);
-            self.place.set(Some((self.key, rows.len())));
+            place.set(Some((self.key, rows.len())));
         }
-        self.place.set(None);
+        place.set(None);
         Ok(Question::Rows { key: self.key, rows })
     }
 
@@ -175,7 +189,8 @@ impl<'de> Visitor<'de> for Inner<'_> {
             return Err(A::Error::invalid_type(serde::de::Unexpected::Map, &self));
         }
         let mut columns = Map::new();
-        while let Some((name, column)) = fields.next_entry()? {
+        while let Some(name) = fields.next_key()? {
+            let column = fields.next_value_seed(Counted(self.outer.counter))?;
             columns.insert(name, column);
         }
         Ok(Question::Columns(columns))
@@ -187,6 +202,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::memory::Budget;
+
+    fn read(body: &[u8]) -> Result<Question> {
+        super::read(body, &Budget::of(None).reserve(1))
+    }
+
+    #[test]
+    fn rows_that_take_too_much_are_refused_for_memory_and_not_as_bad_json() {
+        let budget = Budget::of(Some(1 << 20));
+        let body = format!(r#"{{"instances": [{}]}}"#, vec![r#"{"":0}"#; 2000].join(","));
+        let error = super::read(body.as_bytes(), &budget.reserve(16)).unwrap_err();
+        assert_eq!(error.kind, crate::error::ErrorKind::TooLarge, "{error}");
+    }
 
     #[test]
     fn rows_and_columns_are_told_apart() {

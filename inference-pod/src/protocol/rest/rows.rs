@@ -9,6 +9,7 @@ use super::question::Question;
 use super::signature::{Field, Layout, Signature};
 use super::suggest::nearest;
 use crate::error::InferenceError;
+use crate::memory::Reservation;
 use crate::models::ModelVersion;
 use crate::tensor::{InferenceRequest, Tensor};
 
@@ -26,7 +27,11 @@ impl From<InferenceError> for Refusal {
 }
 
 /// Requests that together hold all rows, in order, none larger than the model takes.
-pub(super) fn decode(model: &ModelVersion, question: &Question) -> Result<Vec<InferenceRequest>, Refusal> {
+pub(super) fn decode(
+    model: &ModelVersion,
+    question: &Question,
+    memory: &Reservation,
+) -> Result<Vec<InferenceRequest>, Refusal> {
     let signature = Signature::of(model);
     let mut decoder = Decoder {
         most_rows: (model.config.max_batch_size as usize).max(1),
@@ -34,6 +39,8 @@ pub(super) fn decode(model: &ModelVersion, question: &Question) -> Result<Vec<In
         signature: &signature,
         problems: Problems::default(),
         groups: Vec::new(),
+        memory,
+        refusal: None,
     };
     let key = question.key();
     let empty = || InferenceError::invalid(format!("\"{key}\" is empty: send at least one row"));
@@ -51,6 +58,9 @@ pub(super) fn decode(model: &ModelVersion, question: &Question) -> Result<Vec<In
                 return Err(empty().into());
             }
         }
+    }
+    if let Some(refusal) = decoder.refusal {
+        return Err(refusal.into());
     }
     if !decoder.problems.is_empty() {
         return Err(Refusal::Rows(decoder.problems.into_refusal(key)));
@@ -74,6 +84,9 @@ struct Decoder<'a> {
     most_rows: usize,
     problems: Problems,
     groups: Vec<Group>,
+    memory: &'a Reservation,
+    /// Why there is no memory for more groups.
+    refusal: Option<InferenceError>,
 }
 
 impl Decoder<'_> {
@@ -222,6 +235,9 @@ impl Decoder<'_> {
                 Layout::Features => 1,
                 Layout::Inputs => signature.fields.len(),
             };
+            if !self.has_room(tensors) {
+                return;
+            }
             self.groups.push(Group {
                 shapes,
                 elements: (0..tensors).map(|_| Elements::default()).collect(),
@@ -239,6 +255,17 @@ impl Decoder<'_> {
             };
             Walk::new(number, field, elements, &mut self.problems).take(value, shape);
         }
+    }
+
+    /// Takes the memory of one more group: of rows with little in them, each of which becomes a request, that is most of it.
+    fn has_room(&mut self, tensors: usize) -> bool {
+        const TENSOR_BYTES: usize = 512;
+        if self.groups.is_empty() || self.refusal.is_some() {
+            return self.refusal.is_none();
+        }
+        let more = (1 + tensors) * TENSOR_BYTES;
+        self.refusal = self.memory.grow_beyond(0, more).err();
+        self.refusal.is_none()
     }
 
     /// Sizes of a row's lists, where fields have lists; nothing where one does not fit.
