@@ -14,6 +14,9 @@ pub struct ConnectionArguments {
     /// to say something.
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub http_header_timeout_secs: u64,
+    /// Seconds after which a client that takes nothing of an answer that is there for it loses its connection, on every port.
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub write_timeout_secs: u64,
     /// Most connections of each of HTTP and REST at a time, probes included; unbounded by default.
     #[arg(long, value_name = "COUNT")]
     pub http_max_connections: Option<NonZeroUsize>,

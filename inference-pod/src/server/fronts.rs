@@ -132,6 +132,7 @@ fn http_limits(arguments: &ServeArguments) -> ConnectionLimits {
     ConnectionLimits {
         max_header_bytes: given.http_max_header_size,
         header_timeout: Duration::from_secs(given.http_header_timeout_secs),
+        write_timeout: Duration::from_secs(given.write_timeout_secs),
         max_connections: given.http_max_connections,
         keepalive: HTTP_KEEPALIVE,
         age: None,
@@ -145,6 +146,7 @@ fn grpc_limits(arguments: &ServeArguments) -> ConnectionLimits {
     ConnectionLimits {
         max_header_bytes: given.http_max_header_size,
         header_timeout: Duration::from_secs(given.http_header_timeout_secs),
+        write_timeout: Duration::from_secs(given.write_timeout_secs),
         max_connections: given.grpc_max_connections,
         keepalive: (
             milliseconds(given.grpc_keepalive_time),

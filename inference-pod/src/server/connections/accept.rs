@@ -68,7 +68,7 @@ impl Connections {
         let Ok(place) = self.place() else {
             return;
         };
-        if let Err(error) = set_options(&stream) {
+        if let Err(error) = set_options(&stream, self.front.limits.write_timeout) {
             tracing::debug!(%error, "an option of a connection was refused");
         }
         let front = Arc::clone(&self.front);
@@ -97,9 +97,11 @@ impl Connections {
     }
 }
 
-fn set_options(stream: &TcpStream) -> io::Result<()> {
+fn set_options(stream: &TcpStream, write_timeout: Duration) -> io::Result<()> {
     // Answers are written whole; waiting for more only adds latency.
     stream.set_nodelay(true)?;
+    // The kernel alone sees a slow reader's progress: a blocked write goes on only when a third of its buffer has left.
+    SockRef::from(stream).set_tcp_user_timeout(Some(write_timeout))?;
     SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEPALIVE))
 }
 

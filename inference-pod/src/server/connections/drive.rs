@@ -7,17 +7,17 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::body::Body;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tonic::Status;
+use tokio::time::{Instant, timeout_at};
 use tower::Service as _;
 
+use super::answer::{Answer, expired};
 use super::stream::{Activity, Counted};
 use super::version::{self, Version};
 use super::{Front, Protocol, deadline};
@@ -101,7 +101,7 @@ async fn serve_http<S, A>(
     answer: A,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    A: HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static> + Send + 'static,
+    A: HttpService<Incoming, ResBody = Answer, Error = Infallible, Future: Send + 'static> + Send + 'static,
 {
     match version {
         Version::Http1 => {
@@ -137,8 +137,9 @@ fn http2_builder(front: &Front) -> http2::Builder<TokioExecutor> {
 fn answer_http(
     front: Arc<Front>,
     activity: Arc<Activity>,
-) -> impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static> + Send + 'static {
+) -> impl HttpService<Incoming, ResBody = Answer, Error = Infallible, Future: Send + 'static> + Send + 'static {
     service_fn(move |request: Request<Incoming>| {
+        let activity = Arc::clone(&activity);
         let running = activity.begin();
         let front = Arc::clone(&front);
         let may_close = request.version() <= http::Version::HTTP_11;
@@ -150,7 +151,7 @@ fn answer_http(
                 answer.headers_mut().insert(header::CONNECTION, close);
             }
             drop(running);
-            Ok(answer)
+            Ok(answer.map(|body| Answer::new(body, None, &activity)))
         }
     })
 }
@@ -159,20 +160,21 @@ fn answer_http(
 fn answer_grpc(
     front: Arc<Front>,
     activity: Arc<Activity>,
-) -> impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static> + Send + 'static {
+) -> impl HttpService<Incoming, ResBody = Answer, Error = Infallible, Future: Send + 'static> + Send + 'static {
     service_fn(move |request: Request<Incoming>| {
+        let activity = Arc::clone(&activity);
         let running = activity.begin();
-        let time = deadline::of(request.headers());
+        let deadline = deadline::of(request.headers()).and_then(|time| Instant::now().checked_add(time));
         let answer = front.router.clone().call(request);
         async move {
-            let answer: Result<Response<Body>, Infallible> = match time {
-                None => answer.await,
-                Some(time) => tokio::time::timeout(time, answer)
+            let answer = match deadline {
+                None => answer.await?,
+                Some(deadline) => timeout_at(deadline, answer)
                     .await
-                    .unwrap_or_else(|_| Ok(Status::deadline_exceeded("Timeout expired").into_http())),
+                    .unwrap_or_else(|_| Ok(expired().into_http()))?,
             };
             drop(running);
-            answer
+            Ok(answer.map(|body| Answer::new(body, deadline, &activity)))
         }
     })
 }
@@ -186,7 +188,7 @@ trait Connection: Future<Output = hyper::Result<()>> {
 impl<S, A> Connection for http1::Connection<TokioIo<S>, A>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
-    A: HttpService<Incoming, ResBody = Body, Error = Infallible>,
+    A: HttpService<Incoming, ResBody = Answer, Error = Infallible>,
 {
     fn begin_end(self: Pin<&mut Self>) {
         self.graceful_shutdown();
@@ -196,7 +198,7 @@ where
 impl<S, A> Connection for http2::Connection<TokioIo<S>, A, TokioExecutor>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
-    A: HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static>,
+    A: HttpService<Incoming, ResBody = Answer, Error = Infallible, Future: Send + 'static>,
 {
     fn begin_end(self: Pin<&mut Self>) {
         self.graceful_shutdown();
@@ -211,6 +213,16 @@ enum End {
 }
 
 async fn drive<C: Connection>(connection: C, version: Version, front: &Front, activity: &Activity) {
+    tokio::select! {
+        biased;
+        () = drive_to_end(connection, version, front, activity) => {}
+        () = activity.withholds(front.limits.write_timeout) => {
+            tracing::debug!(front = front.name, "a connection whose client took nothing of an answer is closed");
+        }
+    }
+}
+
+async fn drive_to_end<C: Connection>(connection: C, version: Version, front: &Front, activity: &Activity) {
     let mut connection = pin!(connection);
     // The connection is looked at first always: what has come in on it is seen before it is ended.
     let end = tokio::select! {

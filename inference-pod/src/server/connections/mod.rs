@@ -1,9 +1,12 @@
 //! Connections of every front: accepted, secured, served, and ended without losing what came in on them.
 
 mod accept;
+mod answer;
 mod deadline;
 mod drive;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod version;
 
 pub(super) use accept::serve;
@@ -45,6 +48,8 @@ pub(super) enum Protocol {
 pub(super) struct ConnectionLimits {
     pub(super) max_header_bytes: u32,
     pub(super) header_timeout: Duration,
+    /// How long a client may take nothing of an answer that is there for it.
+    pub(super) write_timeout: Duration,
     pub(super) max_connections: Option<NonZeroUsize>,
     /// HTTP/2: how long a client may be silent before it is asked whether it is there, and how long it has to answer.
     pub(super) keepalive: (Duration, Duration),

@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,6 +22,12 @@ pub(super) struct Activity {
     begun: AtomicU64,
     /// Requests that are not answered yet.
     running: AtomicU64,
+    /// Pieces of answers that have not left.
+    held: AtomicU64,
+    /// Bytes of answers that have left.
+    sent: AtomicU64,
+    /// Whether the kernel takes no more bytes. It closes such a connection by itself.
+    is_blocked: AtomicBool,
 }
 
 /// A request between its headers and those of its answer.
@@ -59,6 +65,36 @@ impl Activity {
                 return;
             }
         }
+    }
+
+    pub(super) fn hold(&self) {
+        self.held.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn let_go(&self) {
+        self.held.fetch_sub(1, Relaxed);
+    }
+
+    pub(super) fn sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Done when for `timeout`, or a quarter more, a client lets nothing of its answers go although the socket would take it:
+    /// HTTP/2 lets it withhold its leave.
+    pub(super) async fn withholds(&self, timeout: Duration) {
+        let (mut seen, mut times) = (0, 0);
+        while times < 4 {
+            tokio::time::sleep(timeout / 4).await;
+            let sent = self.sent.load(Relaxed);
+            let waits = self.held.load(Relaxed) > 0 && !self.is_blocked.load(Relaxed) && sent == seen;
+            times = if waits { times + 1 } else { 0 };
+            seen = sent;
+        }
+    }
+
+    fn noted<T>(&self, polled: Poll<T>) -> Poll<T> {
+        self.is_blocked.store(polled.is_pending(), Relaxed);
+        polled
     }
 
     /// Whether headers have begun and are not whole, or never came. HTTP/2 has its own way to tell who is away.
@@ -117,11 +153,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.activity.noted(polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let polled = Pin::new(&mut self.stream).poll_flush(context);
+        self.activity.noted(polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -133,7 +171,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.activity.noted(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
