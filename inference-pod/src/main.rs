@@ -49,7 +49,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match arguments.command {
+    let ended = match arguments.command {
         Some(Command::Publish(arguments)) => {
             logging::start(&arguments.common);
             runtime.block_on(publish::run(&arguments))
@@ -64,5 +64,8 @@ fn main() -> ExitCode {
                 }
             }
         }
-    }
+    };
+    // A model that is being opened or warmed up on a thread of this runtime does not hold up the end.
+    runtime.shutdown_background();
+    ended
 }

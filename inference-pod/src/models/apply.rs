@@ -28,17 +28,16 @@ impl Keeper {
         let mut holdings = self.holdings.lock().await;
         let failure = failure(errors, self.switch_all_ensembles(target, &mut holdings));
         if let Some(failure) = failure {
-            if failure.for_memory {
-                // What the plan names no more would take the memory for ever.
-                self.unserve_unwanted(target);
-            }
+            // What fails may need the memory of what is not wanted any more.
+            self.remove_unnamed(target);
             self.retire(&mut holdings);
             self.refresh_ensembles();
             drop(holdings);
             self.clean_cache().await;
             return Err(failure);
         }
-        self.unserve_unwanted(target);
+        self.registry
+            .retain_models(|name| target.models.iter().any(|model| model.name == name));
         self.registry.retain_states(|status| {
             status.state == State::Unloading || target.wants(&status.model, status.version)
         });
@@ -56,9 +55,14 @@ impl Keeper {
         Ok(())
     }
 
-    fn unserve_unwanted(&self, target: &Target) {
+    /// Removes models that the target does not name, but for those that an ensemble is made of that goes on serving.
+    fn remove_unnamed(&self, target: &Target) {
+        let named = |name: &str| target.models.iter().any(|model| model.name == name);
+        let needed = self.steps_of_those(named);
+        let stays = |name: &str| named(name) || needed.contains(name);
+        self.registry.retain_models(stays);
         self.registry
-            .retain_models(|name| target.models.iter().any(|model| model.name == name));
+            .retain_states(|status| status.state == State::Unloading || stays(&status.model));
     }
 
     /// Loads versions and switches to the models of which they were the last; answers what could not be loaded, in the order of
@@ -155,6 +159,7 @@ fn failure(versions: Vec<Failed<'_>>, ensembles: Vec<(String, String)>) -> Optio
     }
     // An ensemble alone stays as it is; beside a version that failed it may be waiting for that one.
     let (mut transient, mut for_memory) = (!versions.is_empty(), !versions.is_empty());
+    let (mut may_pass, mut some_for_memory) = (false, false);
     let mut messages = Vec::new();
     for (model, version, error) in versions {
         messages.push(format!(
@@ -162,12 +167,16 @@ fn failure(versions: Vec<Failed<'_>>, ensembles: Vec<(String, String)>) -> Optio
         ));
         transient &= error.is_transient();
         for_memory &= error.is_for_memory();
+        may_pass |= error.may_pass();
+        some_for_memory |= error.is_for_memory();
     }
     let ensembles = ensembles.into_iter();
     messages.extend(ensembles.map(|(model, why)| format!("model {model} cannot be served: {why}")));
     Some(Failure {
         message: messages.join("; "),
         transient,
+        may_pass,
         for_memory,
+        some_for_memory,
     })
 }

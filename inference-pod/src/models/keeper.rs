@@ -23,6 +23,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// What does not fit the memory is tried again when a model is unloaded, and now and then, as requests take memory, too.
 const MEMORY_PAUSE: Duration = Duration::from_secs(60);
+/// What fails for its own sake does so again until somebody mends it, and each attempt hashes and opens it.
+const LONGEST_PAUSE_OF_BROKEN: Duration = Duration::from_secs(300);
 const PLAN_PERIOD: Duration = Duration::from_secs(1);
 
 /// How far a plan is carried out.
@@ -54,8 +56,24 @@ pub struct Failure {
     pub message: String,
     /// Whether it may go away by itself.
     pub transient: bool,
+    /// Whether a part of it may go away without a new plan.
+    pub(super) may_pass: bool,
     /// Whether it is for memory alone.
     pub(super) for_memory: bool,
+    /// Whether a part of it is for memory.
+    pub(super) some_for_memory: bool,
+}
+
+impl Failure {
+    /// The pause before the next attempt, after one of so much.
+    fn longer_pause(&self, pause: Duration) -> Duration {
+        let longest = if self.may_pass {
+            LONGEST_PAUSE
+        } else {
+            LONGEST_PAUSE_OF_BROKEN
+        };
+        (pause * 2).min(longest)
+    }
 }
 
 /// The keeper. One at a time follows a plan or a repository.
@@ -64,6 +82,8 @@ pub struct Keeper {
     pub(super) registry: Arc<Registry>,
     pub(super) lifecycle: Arc<Lifecycle>,
     status: Mutex<PlanStatus>,
+    /// Told instead of it while the plan that was read last is not valid and the one before is carried out.
+    refused: Mutex<Option<PlanStatus>>,
     pub(super) holdings: tokio::sync::Mutex<Holdings>,
     /// Of calls that load and unload.
     pub(super) turns: Turns,
@@ -86,6 +106,7 @@ impl Keeper {
             registry,
             lifecycle,
             status: Mutex::new(status),
+            refused: Mutex::new(None),
             holdings: tokio::sync::Mutex::default(),
             turns: Turns::default(),
             memory_is_back: Notify::new(),
@@ -95,13 +116,19 @@ impl Keeper {
 
     /// How far the plan is carried out.
     pub fn status(&self) -> PlanStatus {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let refused = self
+            .refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        refused.unwrap_or_else(|| self.status.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
-    /// Follows the plan in a file for ever. A change replaces what is under way.
+    /// Follows the plan in a file for ever. A valid change replaces what is under way.
     pub async fn follow_plan(self: Arc<Self>, path: PathBuf) {
         let mut last_text: Option<Vec<u8>> = None;
         let mut work: Option<AbortOnDropHandle<()>> = None;
+        let mut told_missing = false;
         let mut ticks = tokio::time::interval(PLAN_PERIOD);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -109,18 +136,28 @@ impl Keeper {
             match tokio::fs::read(&path).await {
                 Ok(text) if last_text.as_ref() == Some(&text) => {}
                 Ok(text) => {
-                    // Waited for, as an aborted task still runs to its next pause, and may tell the old plan's state there.
-                    if let Some(old) = work.take() {
-                        old.abort();
-                        let _ = old.await;
-                    }
-                    work = self.accept(&text).map(|target| {
+                    if let Some(target) = self.parse(&text) {
+                        // Waited for, as an aborted task still runs to its next pause, and may tell the old plan's state
+                        // there.
+                        if let Some(old) = work.take() {
+                            old.abort();
+                            let _ = old.await;
+                        }
+                        self.accept(&target);
                         let keeper = Arc::clone(&self);
-                        AbortOnDropHandle::new(tokio::spawn(async move { keeper.reach(target).await }))
-                    });
+                        let reaching = tokio::spawn(async move { keeper.reach(target).await });
+                        work = Some(AbortOnDropHandle::new(reaching));
+                    }
                     last_text = Some(text);
                 }
                 Err(error) if last_text.is_none() => {
+                    if !std::mem::replace(&mut told_missing, true) {
+                        tracing::warn!(
+                            path = %path.display(),
+                            %error,
+                            "the serving plan (--serving-plan) cannot be read; the server waits for it and is not ready"
+                        );
+                    }
                     self.set_status(
                         "",
                         PlanState::Loading,
@@ -164,7 +201,9 @@ impl Keeper {
                 },
                 Err(error) => Failure {
                     transient: error.is_transient(),
+                    may_pass: error.is_transient(),
                     for_memory: false,
+                    some_for_memory: false,
                     message: error.to_string(),
                 },
             };
@@ -182,26 +221,32 @@ impl Keeper {
         }
     }
 
-    fn accept(&self, text: &[u8]) -> Option<Target> {
-        match Target::parse(text) {
-            Ok(target) => {
-                tracing::info!(
-                    plan_sha256 = target.plan_sha256,
-                    models = target.models.len(),
-                    "a serving plan is there"
-                );
-                self.set_status(&target.plan_sha256, PlanState::Loading, "");
-                Some(target)
-            }
-            Err(message) => {
-                tracing::error!(
-                    error = message,
-                    "the serving plan is not valid; what served before stays"
-                );
-                self.set_status(&plan_sha256(text), PlanState::Failed, &message);
-                None
-            }
-        }
+    /// Reads a plan. One that is not valid changes nothing of what is under way.
+    fn parse(&self, text: &[u8]) -> Option<Target> {
+        let message = match Target::parse(text) {
+            Ok(target) => return Some(target),
+            Err(message) => message,
+        };
+        tracing::error!(
+            error = message,
+            "the serving plan is not valid; the one before stays in force"
+        );
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(PlanStatus {
+            plan_sha256: plan_sha256(text),
+            state: PlanState::Failed,
+            message,
+        });
+        None
+    }
+
+    fn accept(&self, target: &Target) {
+        tracing::info!(
+            plan_sha256 = target.plan_sha256,
+            models = target.models.len(),
+            "a serving plan is there"
+        );
+        self.set_status(&target.plan_sha256, PlanState::Loading, "");
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Applies a plan, again and again with growing pauses, until it is carried out.
@@ -218,12 +263,12 @@ impl Keeper {
                 retry_in_seconds = next.as_secs(),
                 "the serving plan cannot be carried out; what served before stays"
             );
-            if failure.for_memory {
+            if failure.some_for_memory {
                 let _ = tokio::time::timeout(next, self.memory_is_back.notified()).await;
-                continue;
+            } else {
+                tokio::time::sleep(next).await;
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = failure.longer_pause(pause);
         }
     }
 
@@ -294,5 +339,25 @@ impl Keeper {
             state,
             reason: reason.to_owned(),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_broken_is_tried_less_and_less_and_what_may_come_is_looked_for() {
+        for (may_pass, seconds) in [(true, 10), (false, 300)] {
+            let failure = Failure {
+                message: String::new(),
+                transient: false,
+                may_pass,
+                for_memory: false,
+                some_for_memory: false,
+            };
+            let pauses = std::iter::successors(Some(FIRST_PAUSE), |pause| Some(failure.longer_pause(*pause)));
+            assert_eq!(pauses.take(20).last(), Some(Duration::from_secs(seconds)));
+        }
     }
 }

@@ -59,6 +59,21 @@ impl LoadError {
         }
     }
 
+    /// Whether what it reads may become right without a new plan, as by a version that is published late, and to look again
+    /// costs little.
+    pub(super) fn may_pass(&self) -> bool {
+        let may_appear = matches!(
+            self,
+            Self::Repository(
+                RepositoryError::NotFound { .. }
+                    | RepositoryError::AccessDenied { .. }
+                    | RepositoryError::DiskFull { .. }
+                    | RepositoryError::Io { .. }
+            )
+        );
+        may_appear || self.is_transient()
+    }
+
     /// Whether it goes away when memory is given back, and not before.
     pub fn is_for_memory(&self) -> bool {
         matches!(self, Self::Memory(_))

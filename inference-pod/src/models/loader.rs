@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use aiops_model_repository::{Cache, Digest, LocalVersion, Location, Repository, RepositoryError};
 use futures::FutureExt as _;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::admission::Admission;
 use super::load_error::LoadError;
@@ -87,10 +88,11 @@ impl Loader {
         expected: Option<&Digest>,
         config: Option<&str>,
     ) -> Result<ModelVersion, LoadError> {
-        let _place = self.threads.place().await;
+        // Also an open whose load was aborted goes on to its end, and keeps the place for as long.
+        let place = self.threads.place().await.map(Arc::new);
         let mut failures = 0;
         loop {
-            let attempt = self.attempt(repository, name, version, expected, config);
+            let attempt = self.attempt(repository, name, version, expected, config, place.clone());
             // Boxed: many of these wait side by side, and few run.
             let error = match attempt.boxed().await {
                 // Memory comes back when a model is unloaded; whoever wants this one waits for that.
@@ -116,6 +118,7 @@ impl Loader {
         version: u64,
         expected: Option<&Digest>,
         config: Option<&str>,
+        place: Option<Arc<OwnedSemaphorePermit>>,
     ) -> Result<ModelVersion, LoadError> {
         let start = Instant::now();
         let mut local = self.fetch(repository, name, version, expected).await?;
@@ -141,7 +144,7 @@ impl Loader {
             }
             config => config,
         };
-        let opened = self.open(name, &local, config).await?;
+        let opened = self.open(name, &local, config, place).await?;
         let Opened {
             config,
             sessions,
@@ -244,6 +247,7 @@ impl Loader {
         name: &str,
         local: &LocalVersion,
         config: Option<ModelConfig>,
+        place: Option<Arc<OwnedSemaphorePermit>>,
     ) -> Result<Opened, LoadError> {
         let instances = config.as_ref().map_or(1, ModelConfig::instances);
         let promise = self.admission.admit(&local.folder, instances).await;
@@ -256,7 +260,7 @@ impl Loader {
             let opened = open(&runtime, &folder, &name, config);
             // What was read and rearranged on the way is free by now, but not yet the system's.
             heap::give_back();
-            drop(promise);
+            drop((promise, place));
             opened
         };
         let opening = if starts_threads {

@@ -289,3 +289,132 @@ async fn a_plan_that_is_replaced_while_it_loads_leaves_no_version_behind() {
     let known = server.plan().await["models"].as_array().unwrap().len();
     assert_eq!(known, 1);
 }
+
+/// A plan of any version 1 of these models.
+fn write_models(plan: &Plan, names: &[&str]) {
+    let model = |name: &&str| json!({"name": name, "defaultVersion": 1, "versions": [{"version": 1}]});
+    let models: Vec<_> = names.iter().map(model).collect();
+    plan.write(&json!({"formatVersion": 1, "models": models}).to_string());
+}
+
+async fn wait_until_ready(server: &Server, model: &str, ready: bool) {
+    let url = format!("{}/v2/models/{model}/ready", server.http);
+    eventually(&format!("{model} to be ready: {ready}"), || async {
+        client().get(&url).send().await.unwrap().status().is_success() == ready
+    })
+    .await;
+}
+
+/// A repository with the model `slow` whose warm-up takes far longer than a test, on threads of its own.
+fn repository_with_endless_warm_up(others: &[&str]) -> Repository {
+    let repository = Repository::of(others);
+    repository.add("slow", 1, "slow");
+    repository.config(
+        "slow",
+        r#"model_warmup [{ name: "w" batch_size: 1 count: 100000
+            inputs { key: "x" value { data_type: TYPE_FP32 dims: [1] zero_data: true } } }]
+        parameters { key: "intra_op_thread_count" value { string_value: "1" } }"#,
+    );
+    repository
+}
+
+#[tokio::test]
+async fn a_plan_that_swaps_models_which_do_not_fit_side_by_side_is_carried_out() {
+    let repository = Repository::of(&["dense_1", "dense_2"]);
+    let padding = std::fs::File::create(repository.path().join("dense_2/1/weights.bin")).unwrap();
+    padding.set_len(200 << 20).unwrap();
+    let plan = Plan::new();
+    write_models(&plan, &["dense_1"]);
+    let path = plan.path().display().to_string();
+    let server = Server::start_unready(
+        &repository.uri(),
+        &["--serving-plan", &path, "--max-model-memory=536870912"],
+    );
+    server.wait_until_ready().await;
+    write_models(&plan, &["dense_2"]);
+    // It never fits, but what the plan does not name has to make room for it.
+    wait_until_ready(&server, "dense_1", false).await;
+    eventually("the memory to be given back", || async {
+        server.log().contains("model version is unloaded")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_broken_model_keeps_no_removed_one_serving() {
+    let repository = Repository::of(&["dense_1", "dense_2"]);
+    repository.add("broken", 1, "dense_1");
+    std::fs::write(repository.path().join("broken/1/model.onnx"), "nonsense").unwrap();
+    let plan = Plan::new();
+    write_models(&plan, &["dense_1", "dense_2"]);
+    let server = start(&repository, &plan.path());
+    server.wait_until_ready().await;
+    write_models(&plan, &["dense_1", "broken"]);
+    wait_until_ready(&server, "dense_2", false).await;
+    assert_eq!(server.plan().await["state"], "Failed");
+    wait_until_ready(&server, "dense_1", true).await;
+}
+
+#[tokio::test]
+async fn a_plan_that_is_not_valid_does_not_end_the_one_under_way() {
+    let repository = Repository::of(&["dense_1"]);
+    let plan = Plan::new();
+    write_models(&plan, &["dense_1", "dense_2"]);
+    let server = start(&repository, &plan.path());
+    eventually("the plan to fail", || async {
+        server.plan().await["state"] == "Failed"
+    })
+    .await;
+    plan.write("{}");
+    eventually("the broken plan to be told", || async {
+        server.log().contains("the serving plan is not valid")
+    })
+    .await;
+    repository.add("dense_2", 1, "dense_2");
+    wait_until_ready(&server, "dense_2", true).await;
+    let told = server.plan().await;
+    assert!(
+        told["state"] == "Failed" && told["message"].as_str().unwrap().contains("not valid"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn a_plan_that_is_missing_is_told_once_in_the_log() {
+    let repository = Repository::new();
+    let server = start(&repository, std::path::Path::new("/nope/plan"));
+    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    let waits = "the serving plan (--serving-plan) cannot be read";
+    assert_eq!(server.log().matches(waits).count(), 1, "{}", server.log());
+}
+
+#[tokio::test]
+async fn a_model_that_warms_up_on_threads_of_its_own_does_not_hold_up_the_end() {
+    let repository = repository_with_endless_warm_up(&[]);
+    let mut server = Server::start_unready(&repository.uri(), &[]);
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    server.signal("TERM");
+    let since = std::time::Instant::now();
+    assert!(server.end().await.success());
+    assert!(since.elapsed().as_secs() < 10, "{:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn an_open_that_goes_on_after_its_plan_was_replaced_keeps_its_place() {
+    let repository = repository_with_endless_warm_up(&["dense_1"]);
+    let plan = Plan::new();
+    write_models(&plan, &["slow"]);
+    let path = plan.path().display().to_string();
+    let arguments = ["--serving-plan", &path, "--model-load-thread-count=1"];
+    let server = Server::start_unready(&repository.uri(), &arguments);
+    eventually("the plan to be read", || async {
+        server.log().contains("a serving plan is there")
+    })
+    .await;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    write_models(&plan, &["dense_1"]);
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    let log = server.log();
+    assert_eq!(log.matches("a serving plan is there").count(), 2, "{log}");
+    assert!(!log.contains("model version is loaded"), "{log}");
+}

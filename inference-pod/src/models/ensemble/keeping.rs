@@ -225,6 +225,21 @@ impl Keeper {
         }
     }
 
+    /// The models that what stays is made of.
+    pub(in crate::models) fn steps_of_those(&self, stays: impl Fn(&str) -> bool) -> BTreeSet<String> {
+        let all = self.registry.all();
+        let mut ahead: Vec<_> = all.iter().filter(|model| stays(&model.name)).collect();
+        let mut needed = BTreeSet::new();
+        while let Some(ensemble) = ahead.pop() {
+            for step in steps_of(ensemble) {
+                if needed.insert(step.model.clone()) {
+                    ahead.extend(all.iter().filter(|model| model.name == step.model));
+                }
+            }
+        }
+        needed
+    }
+
     /// The models that are unloaded together with an ensemble: those of its steps, and of theirs, but for what another
     /// ensemble that stays is made of.
     pub(in crate::models) fn with_dependents(&self, name: &str) -> BTreeSet<String> {
