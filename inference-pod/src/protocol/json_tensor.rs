@@ -109,7 +109,8 @@ impl Elements<'_> {
             DataType::Fp32 if (value as f32).is_finite() => {
                 self.bytes.extend_from_slice(&(value as f32).to_le_bytes());
             }
-            datatype => return Err(format!("{value} does not fit {datatype}")),
+            // As it was written: without its point, 1.0 would be said not to fit INT64.
+            datatype => return Err(format!("{value:?} does not fit {datatype}")),
         }
         Ok(())
     }
@@ -310,6 +311,7 @@ mod tests {
             (DataType::Uint8, "[256]", "256 does not fit UINT8"),
             (DataType::Uint8, "[-1]", "-1 does not fit UINT8"),
             (DataType::Int64, "[1.5]", "1.5 does not fit INT64"),
+            (DataType::Int64, "[1.0]", "1.0 does not fit INT64"),
             (DataType::Fp32, "[1e300]", "does not fit FP32"),
             (DataType::Fp32, "[NaN]", "expected value"),
             (DataType::Fp32, "[1e999]", "out of range"),

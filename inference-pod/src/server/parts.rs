@@ -58,6 +58,9 @@ pub(super) fn prepare(arguments: &ServeArguments) -> anyhow::Result<Parts> {
         &arguments.access.rest_restricted_api,
         arguments.access.allow_settings_changes,
     )?;
+    if arguments.models.model_control_mode == ModelControlMode::Explicit {
+        access.warn_of_open_repository();
+    }
     let budget = Budget::new(arguments.limits.max_request_memory);
     tracing::info!(bytes = budget.limit(), "memory for requests");
     let loader = Loader {

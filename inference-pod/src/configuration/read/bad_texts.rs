@@ -65,7 +65,7 @@ pub(super) const BAD: &[(&str, &str)] = &[
     ("parameters { key: \"gpu_mem_limit\" value { string_value: \"all\" } }", "1: parameter \"gpu_mem_limit\" cannot be \"all\"; it is a number of bytes"),
     ("parameters { key: \"cudnn_conv_algo_search\" value { string_value: \"3\" } }", "1: parameter \"cudnn_conv_algo_search\" cannot be \"3\"; it is one of EXHAUSTIVE, HEURISTIC, DEFAULT"),
     ("instance_group { passive: true }", "1: passive of instance_group is not supported; a session that takes no requests has no use here; remove it"),
-    ("instance_group { count: 0 }", "1: instance_group count 0 is not between 1 and 64, other groups counted in"),
+    ("instance_group { count: 65 }", "1: instance_group count 65 is not between 1 and 64, other groups counted in"),
     ("instance_group { count: 60 }\ninstance_group { count: 5 }", "2: instance_group count 5 is not between 1 and 64, other groups counted in"),
     ("dynamic_batching {\n priority_levels: 2 }", "2: priority_levels needs a default_priority_level between 1 and 2"),
     ("dynamic_batching { priority_levels: 2\n default_priority_level: 3 }", "2: level 3 of default_priority_level is not between 1 and the 2 of priority_levels"),

@@ -12,7 +12,12 @@ pub(super) fn add(setting: &Setting, groups: &mut Vec<InstanceGroup>) -> Result<
     let mut count: i64 = 1;
     for inner in setting.inner() {
         match inner.schema.name {
-            "count" => count = inner.whole()?,
+            // As in Triton, 0 is what a count that is absent is.
+            "count" => {
+                count = inner
+                    .whole::<i64>()
+                    .map(|count| if count == 0 { 1 } else { count })?
+            }
             "kind" => group.kind = kind(inner)?,
             "gpus" => group.gpus.push(inner.whole()?),
             _ => {}

@@ -17,7 +17,7 @@ fn a_configuration_of_triton_is_read() {
         max_batch_size: 8
         input [ { name: "features" data_type: TYPE_FP32 dims: [ 30 ] } ]
         output [ { name: "label" data_type: TYPE_INT64 dims: [ 1 ] reshape: { shape: [ ] } } ]
-        instance_group [ { count: 2 kind: KIND_CPU } ]
+        instance_group [ { count: 1 kind: KIND_CPU }, { count: 0 kind: KIND_CPU } ]
         dynamic_batching { preferred_batch_size: [ 4, 8 ] max_queue_delay_microseconds: 100
                            default_queue_policy { max_queue_size: 16 } }
         version_policy: { specific: { versions: [ 1, 3 ] } }

@@ -153,6 +153,12 @@ impl Admission {
         })
     }
 
+    /// What requests may still take: those in flight have theirs within what is in use.
+    fn not_taken_by_requests(&self) -> u64 {
+        let limit = self.budget.limit().unwrap_or_default();
+        limit.saturating_sub(self.budget.taken()) as u64
+    }
+
     /// Memory now; nothing where there is no limit or none is to be checked.
     fn room(&self, promised: u64) -> Option<Room> {
         if !self.settings.check {
@@ -167,7 +173,7 @@ impl Admission {
                 None,
             ),
             None => {
-                let for_requests = self.budget.limit().unwrap_or_default() as u64;
+                let for_requests = self.not_taken_by_requests();
                 (usage::of_container()?, Some(for_requests))
             }
         };
@@ -266,6 +272,19 @@ mod tests {
         assert!(futures::poll!(&mut second).is_pending());
         drop(first);
         assert!(second.await.is_ok());
+    }
+
+    #[test]
+    fn requests_in_flight_are_counted_once() {
+        let budget = Budget::of(Some(1000));
+        let request = budget.reserve(2);
+        request.grow(200).unwrap();
+        let settings = AdmissionSettings {
+            check: true,
+            max_model_memory: None,
+        };
+        let admission = Admission::new(settings, Arc::clone(&budget));
+        assert_eq!(admission.not_taken_by_requests(), 600);
     }
 
     #[test]

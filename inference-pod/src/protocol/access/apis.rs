@@ -41,6 +41,9 @@ impl Api {
         Self::Logging,
     ];
 
+    /// Those that REST has.
+    pub(super) const OF_REST: [Self; 3] = [Self::Health, Self::Metadata, Self::Inference];
+
     /// Its name in flags.
     pub const fn name(self) -> &'static str {
         match self {

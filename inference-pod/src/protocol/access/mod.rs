@@ -44,9 +44,9 @@ impl Access {
         allow_settings_changes: bool,
     ) -> Result<Self, RestrictionError> {
         let access = Self {
-            http: Restrictions::parse(HTTP_FLAG, "", http)?,
-            grpc: Restrictions::parse(GRPC_FLAG, "triton-grpc-protocol-", grpc)?,
-            rest: Restrictions::parse(REST_FLAG, "", rest)?,
+            http: Restrictions::parse(HTTP_FLAG, "", &Api::ALL, http)?,
+            grpc: Restrictions::parse(GRPC_FLAG, "triton-grpc-protocol-", &Api::ALL, grpc)?,
+            rest: Restrictions::parse(REST_FLAG, "", &Api::OF_REST, rest)?,
             allow_settings_changes,
         };
         access.warn_of_open_doors();
@@ -68,6 +68,27 @@ impl Access {
                 "--{HTTP_FLAG} restricts inference, but --{REST_FLAG} does not: models can be asked there"
             );
         }
+    }
+
+    /// Says once that every client may load and unload, where that is so.
+    pub fn warn_of_open_repository(&self) {
+        let flags = self.open_repository();
+        if !flags.is_empty() {
+            tracing::warn!(
+                "--model-control-mode=explicit lets every client load and unload models and upload files of them; {} asks for a key",
+                flags.join(" and ")
+            );
+        }
+    }
+
+    /// The flags that would restrict load and unload, and do not.
+    fn open_repository(&self) -> Vec<String> {
+        let api = Api::ModelRepository;
+        [(&self.http, HTTP_FLAG), (&self.grpc, GRPC_FLAG)]
+            .into_iter()
+            .filter(|(restrictions, _)| !restrictions.restricts(api))
+            .map(|(_, flag)| format!("--{flag}={api}:<header>=<value>"))
+            .collect()
     }
 
     /// Whether settings may be changed: by everybody where the server was told so, else only where the call had to show a
@@ -92,6 +113,26 @@ impl Access {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_api_that_rest_does_not_have_is_refused_with_those_that_it_has() {
+        let error = Access::new(&[], &[], &["logging,trace:k=v".into()], false).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("'logging' is none of health, metadata, inference;"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn open_loads_are_said_with_the_flags_that_restrict_them() {
+        let keyed = Access::new(&["model-repository:k=v".into()], &[], &[], false).unwrap();
+        assert_eq!(
+            keyed.open_repository(),
+            ["--grpc-restricted-protocol=model-repository:<header>=<value>"]
+        );
+        assert_eq!(Access::default().open_repository().len(), 2);
+    }
 
     #[test]
     fn settings_are_changed_by_whom_the_server_was_told_to_trust() {

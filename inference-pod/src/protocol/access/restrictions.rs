@@ -68,6 +68,7 @@ impl Restrictions {
     pub(super) fn parse(
         flag: &'static str,
         prefix: &str,
+        known: &[Api],
         groups: &[String],
     ) -> Result<Self, RestrictionError> {
         let mut restrictions = BTreeMap::new();
@@ -89,8 +90,8 @@ impl Restrictions {
                 value: read_value(flag, header, value)?,
             });
             for name in apis.split(',').map(str::trim) {
-                let api = Api::ALL.into_iter().find(|api| api.name() == name);
-                let api = api.ok_or_else(|| wrong(&unknown(name)))?;
+                let api = known.iter().copied().find(|api| api.name() == name);
+                let api = api.ok_or_else(|| wrong(&unknown(name, known)))?;
                 if restrictions.insert(api, Arc::clone(&key)).is_some() {
                     return Err(RestrictionError::Twice { flag, api });
                 }
@@ -122,8 +123,8 @@ impl Restrictions {
     }
 }
 
-fn unknown(name: &str) -> String {
-    let names: Vec<_> = Api::ALL.into_iter().map(Api::name).collect();
+fn unknown(name: &str, known: &[Api]) -> String {
+    let names: Vec<_> = known.iter().map(|api| api.name()).collect();
     format!("'{name}' is none of {}", names.join(", "))
 }
 
@@ -157,7 +158,7 @@ mod tests {
 
     fn parse(groups: &[&str]) -> Result<Restrictions, RestrictionError> {
         let groups: Vec<_> = groups.iter().map(|group| (*group).to_owned()).collect();
-        Restrictions::parse("http-restricted-api", "", &groups)
+        Restrictions::parse("http-restricted-api", "", &Api::ALL, &groups)
     }
 
     fn shown(header: &'static str, value: &str) -> HeaderMap {

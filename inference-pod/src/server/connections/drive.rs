@@ -137,7 +137,8 @@ fn http2_builder(front: &Front) -> http2::Builder<TokioExecutor> {
 fn answer_http(
     front: Arc<Front>,
     activity: Arc<Activity>,
-) -> impl HttpService<Incoming, ResBody = Answer, Error = Infallible, Future: Send + 'static> + Send + 'static {
+) -> impl HttpService<Incoming, ResBody = Answer, Error = Infallible, Future: Send + 'static> + Send + 'static
+{
     service_fn(move |request: Request<Incoming>| {
         let activity = Arc::clone(&activity);
         let running = activity.begin();
@@ -160,7 +161,8 @@ fn answer_http(
 fn answer_grpc(
     front: Arc<Front>,
     activity: Arc<Activity>,
-) -> impl HttpService<Incoming, ResBody = Answer, Error = Infallible, Future: Send + 'static> + Send + 'static {
+) -> impl HttpService<Incoming, ResBody = Answer, Error = Infallible, Future: Send + 'static> + Send + 'static
+{
     service_fn(move |request: Request<Incoming>| {
         let activity = Arc::clone(&activity);
         let running = activity.begin();

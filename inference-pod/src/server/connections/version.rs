@@ -16,18 +16,23 @@ pub(super) enum Version {
 /// What a client of HTTP/2 sends first.
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Clients send the first bytes in one piece; one that does not is looked at again after so long.
+/// Clients send the first bytes in one piece; one that does not is looked at again after so long, and then twice as long.
 const PATIENCE: Duration = Duration::from_millis(5);
+const MOST_PATIENCE: Duration = Duration::from_millis(250);
 
 /// Waits for the first bytes; none when the client goes away.
 pub(super) async fn of_first_bytes(stream: &TcpStream) -> Option<Version> {
     let mut first = [0; PREFACE.len()];
+    let mut patience = PATIENCE;
     loop {
         let count = stream.peek(&mut first).await.ok()?;
         match told_by(&first[..count]) {
             Some(version) => return Some(version),
             None if count == 0 => return None,
-            None => tokio::time::sleep(PATIENCE).await,
+            None => {
+                tokio::time::sleep(patience).await;
+                patience = (patience * 2).min(MOST_PATIENCE);
+            }
         }
     }
 }
