@@ -213,7 +213,9 @@ fn raw_request(model: &ModelConfig, body: &Bytes) -> Result<(InferenceRequest, W
         (TensorData::Strings(strings), _) => strings.len(),
         (_, size) => body.len() / size.unwrap_or(1),
     };
-    let fixed: i64 = input.dims.iter().filter(|size| **size > 0).product();
+    let fixed = input.dims.iter().filter(|size| **size > 0);
+    // What cannot be counted is refused with the shape.
+    let fixed = fixed.fold(1, |product: i64, size| product.saturating_mul(*size));
     let open = input.dims.iter().filter(|size| **size == -1).count();
     if open > 1 {
         return Err(InferenceError::invalid(format!(
@@ -221,7 +223,7 @@ fn raw_request(model: &ModelConfig, body: &Bytes) -> Result<(InferenceRequest, W
             input.name
         )));
     }
-    let rest = i64::try_from(elements).unwrap_or(i64::MAX) / fixed.max(1);
+    let rest = i64::try_from(elements).unwrap_or(i64::MAX) / fixed;
     let batch = (model.max_batch_size > 0).then_some(1);
     let inner = input
         .dims
