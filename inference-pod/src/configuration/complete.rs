@@ -203,8 +203,18 @@ fn check(
 pub(super) fn check_reshape(role: &str, tensor: &TensorConfig) -> Result<(), ConfigError> {
     if let Some(reshape) = &tensor.reshape {
         let open = |dims: &[i64]| dims.iter().filter(|size| **size == -1).count();
-        let fixed = |dims: &[i64]| dims.iter().filter(|size| **size != -1).product::<i64>();
-        if open(reshape) != open(&tensor.dims) || fixed(reshape) != fixed(&tensor.dims) {
+        let fixed = |dims: &[i64]| {
+            let mut sizes = dims.iter().filter(|size| **size != -1);
+            let product = sizes.try_fold(1_i64, |product, size| product.checked_mul(*size));
+            product.ok_or_else(|| {
+                let name = &tensor.name;
+                error_at(
+                    0,
+                    format!("{role} '{name}': {dims:?} are more elements than can be counted"),
+                )
+            })
+        };
+        if open(reshape) != open(&tensor.dims) || fixed(reshape)? != fixed(&tensor.dims)? {
             return Err(error_at(
                 0,
                 format!(

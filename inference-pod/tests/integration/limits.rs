@@ -66,7 +66,7 @@ async fn requests_that_the_memory_does_not_hold_are_refused_with_the_numbers() {
 #[tokio::test]
 async fn a_message_of_nothing_but_empty_inputs_is_refused_and_so_is_one_of_empty_strings() {
     let repository = Repository::of(&["dense_1"]);
-    let server = Server::start(&repository.uri(), &["--max-request-memory=8000000"]).await;
+    let server = Server::start(&repository.uri(), &["--max-request-memory=12000000"]).await;
     let mut grpc = server.grpc().await;
     let with = |inputs| proto::ModelInferRequest {
         model_name: "dense_1".into(),

@@ -260,13 +260,7 @@ async fn a_plan_that_is_replaced_while_it_loads_leaves_no_version_behind() {
     let repository = Repository::new();
     let first = publish_into(&repository, "iris", "iris", 1);
     let second = publish_into(&repository, "iris_names", "iris", 2);
-    // Reading it never ends, as from a store that has stalled.
-    let endless = repository.path().join("zoo/1");
-    std::fs::create_dir_all(&endless).unwrap();
-    let made = std::process::Command::new("mkfifo")
-        .arg(endless.join("model.onnx"))
-        .status();
-    assert!(made.unwrap().success());
+    add_with_endless_warm_up(&repository, "zoo");
     let plan = Plan::new();
     plan.serve(1, &[(1, &first, 100)]);
     let server = start(&repository, &plan.path());
@@ -308,18 +302,23 @@ async fn wait_until_ready(server: &Server, model: &str, ready: bool) {
 /// A repository with the model `slow` whose warm-up takes far longer than a test, on threads of its own.
 fn repository_with_endless_warm_up(others: &[&str]) -> Repository {
     let repository = Repository::of(others);
-    repository.add("slow", 1, "slow");
-    repository.config(
-        "slow",
-        r#"model_warmup [{ name: "w" batch_size: 1 count: 100000
-            inputs { key: "x" value { data_type: TYPE_FP32 dims: [1] zero_data: true } } }]
-        parameters { key: "intra_op_thread_count" value { string_value: "1" } }"#,
-    );
+    add_with_endless_warm_up(&repository, "slow");
     repository
 }
 
+/// It goes on for minutes, on a thread of the model's own.
+fn add_with_endless_warm_up(repository: &Repository, model: &str) {
+    repository.add(model, 1, "slow");
+    repository.config(
+        model,
+        r#"model_warmup [{ name: "w" batch_size: 1 count: 1000
+            inputs { key: "x" value { data_type: TYPE_FP32 dims: [1] zero_data: true } } }]
+        parameters { key: "intra_op_thread_count" value { string_value: "1" } }"#,
+    );
+}
+
 #[tokio::test]
-async fn a_plan_that_swaps_models_which_do_not_fit_side_by_side_is_carried_out() {
+async fn a_plan_whose_model_does_not_fit_makes_room_for_it() {
     let repository = Repository::of(&["dense_1", "dense_2"]);
     let padding = std::fs::File::create(repository.path().join("dense_2/1/weights.bin")).unwrap();
     padding.set_len(200 << 20).unwrap();

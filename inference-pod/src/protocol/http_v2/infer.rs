@@ -242,7 +242,7 @@ fn raw_request(model: &ModelConfig, body: &Bytes, access: &Access) -> Result<(In
             input.name
         )));
     }
-    let rest = i64::try_from(elements).unwrap_or(i64::MAX) / fixed.max(1);
+    let rest = i64::try_from(elements).unwrap_or(i64::MAX) / fixed;
     let batch = (model.max_batch_size > 0).then_some(1);
     let inner = input
         .dims
