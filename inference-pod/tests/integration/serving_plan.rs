@@ -312,7 +312,7 @@ fn add_with_endless_warm_up(repository: &Repository, model: &str) {
     repository.config(
         model,
         r#"model_warmup [{ name: "w" batch_size: 1 count: 1000
-            inputs { key: "x" value { data_type: TYPE_FP32 dims: [1] zero_data: true } } }]
+            inputs { key: "x" value { data_type: TYPE_FP32 dims: [1, 1] zero_data: true } } }]
         parameters { key: "intra_op_thread_count" value { string_value: "1" } }"#,
     );
 }
