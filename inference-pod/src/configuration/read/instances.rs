@@ -16,7 +16,7 @@ pub(super) fn add(setting: &Setting, groups: &mut Vec<InstanceGroup>) -> Result<
             "count" => {
                 count = inner
                     .whole::<i64>()
-                    .map(|count| if count == 0 { 1 } else { count })?
+                    .map(|count| if count == 0 { 1 } else { count })?;
             }
             "kind" => group.kind = kind(inner)?,
             "gpus" => group.gpus.push(inner.whole()?),
