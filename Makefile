@@ -85,6 +85,7 @@ lint: lint-shell lint-python lint-rust verify-generated lint-chart
 
 lint-rust:
 	cargo fmt --all --check
+	cargo fmt --manifest-path inference-pod/fuzz/Cargo.toml --check
 	cargo clippy --quiet --locked --workspace --all-targets -- --deny warnings
 	"$$(make/rust-tool cargo-deny $(CARGO_DENY))" --log-level error check bans licenses sources
 
