@@ -1,5 +1,7 @@
 //! The tree of a text against the schema: every field known, of its type, and set as often as it may be.
 
+use std::collections::BTreeMap;
+
 use super::schema::{ENUMS, EnumSchema, FieldSchema, Kind, MESSAGES, MessageSchema};
 use super::text_format::{ConfigError, Field, Message, Value, error_at};
 
@@ -38,6 +40,7 @@ pub(super) enum Typed {
 /// Checks a message and all within it.
 pub(super) fn check(message: Message, schema: &'static MessageSchema) -> Result<Settings> {
     let mut settings: Vec<Setting> = Vec::with_capacity(message.fields.len());
+    let mut keys = Keys::new();
     for field in message.fields {
         let Some(known) = schema.field(&field.name) else {
             return Err(unknown(&field, schema));
@@ -64,27 +67,28 @@ pub(super) fn check(message: Message, schema: &'static MessageSchema) -> Result<
             value,
         };
         if known.map {
-            check_key(&setting, &settings)?;
+            check_key(&setting, &mut keys)?;
         }
         settings.push(setting);
     }
     Ok(Settings { schema, settings })
 }
 
+/// Lines of the entries of maps, by map and key: to look through all of them for each takes minutes for a long text.
+type Keys = BTreeMap<(&'static str, String), usize>;
+
 /// Protocol Buffers would let the last entry of a key win, and drop the others without a word.
-fn check_key(entry: &Setting, earlier: &[Setting]) -> Result<()> {
+fn check_key(entry: &Setting, earlier: &mut Keys) -> Result<()> {
     let (name, line) = (entry.schema.name, entry.line);
-    let key = entry.key();
-    let repeated = |other: &&Setting| other.schema.name == name && other.key() == key;
-    match earlier.iter().find(repeated) {
-        Some(first) if key.is_some() => Err(error_at(
+    let Some(key) = entry.key() else {
+        return Ok(());
+    };
+    match earlier.insert((name, format!("{key:?}")), line) {
+        Some(first) => Err(error_at(
             line,
-            format!(
-                "{name} holds the same key twice, first in line {}; remove one of them",
-                first.line
-            ),
+            format!("{name} holds the same key twice, first in line {first}; remove one of them"),
         )),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

@@ -151,6 +151,23 @@ fn version_policies_choose() {
     assert_eq!(VersionPolicy::All.absent(&[1]), [0; 0]);
 }
 
+#[test]
+fn a_long_map_is_read_in_seconds() {
+    let entry = |number: usize| format!("parameters {{ key: 'k{number}' value {{ string_value: '' }} }}\n");
+    let text: String = (0..50_000).map(entry).collect();
+    let started = std::time::Instant::now();
+    assert_eq!(read(&text).unwrap().parameters.len(), 50_000);
+    assert!(
+        started.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        started.elapsed()
+    );
+    let error = read(&(text + "parameters { key: 'k7' }"))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("the same key twice, first in line 8"), "{error}");
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(text in ".{0,200}") {
