@@ -11,7 +11,7 @@ use super::registry::{Registry, ServedModel};
 use super::shares::Shares;
 use super::version::{Answering, Graph, Parts, Sessions};
 use super::{LoadError, LoadPhases, ModelVersion};
-use crate::configuration::{self, GraphTensor, TensorConfig};
+use crate::configuration;
 use crate::error::Result;
 use crate::metrics::Metrics;
 use crate::runtime::GraphSession;
@@ -27,10 +27,7 @@ pub fn version(
     manifest: Option<Manifest>,
 ) -> Result<ModelVersion, LoadError> {
     let config = configuration::read(config)?;
-    let graph = Graph {
-        inputs: tensors(&config.inputs, config.max_batch_size),
-        outputs: tensors(&config.outputs, config.max_batch_size),
-    };
+    let graph = Graph::of(&config);
     let config = configuration::complete(Some(config), name, &graph.inputs, &graph.outputs)?;
     let statistics = Arc::new(Statistics::new(Metrics::default().of_model(name, version)));
     let sessions: Vec<GraphSession> = Vec::new();
@@ -52,15 +49,6 @@ pub fn version(
             cache: None,
         }),
     }))
-}
-
-fn tensors(configured: &[TensorConfig], max_batch_size: u32) -> Vec<GraphTensor> {
-    let tensor = |tensor: &TensorConfig| GraphTensor {
-        name: tensor.name.clone(),
-        datatype: tensor.datatype,
-        shape: tensor.graph_shape(max_batch_size),
-    };
-    configured.iter().map(tensor).collect()
 }
 
 /// Has versions answer for their model, each with its share of the requests that name none; the last is the default.

@@ -11,7 +11,7 @@ use super::ensemble::{Call, Ensemble};
 use super::phases::LoadPhases;
 use super::response_cache::VersionCache;
 use super::validate::{Accepted, accept, client_shape};
-use crate::configuration::{GraphTensor, ModelConfig};
+use crate::configuration::{GraphTensor, ModelConfig, TensorConfig};
 use crate::error::{InferenceError, Result};
 use crate::memory::Reservation;
 use crate::metrics::FailureReason;
@@ -75,6 +75,25 @@ impl Sessions {
 pub(super) struct Graph {
     pub(super) inputs: Vec<GraphTensor>,
     pub(super) outputs: Vec<GraphTensor>,
+}
+
+impl Graph {
+    /// What a graph of this configuration would have.
+    pub(super) fn of(config: &ModelConfig) -> Self {
+        Self {
+            inputs: tensors(&config.inputs, config.max_batch_size),
+            outputs: tensors(&config.outputs, config.max_batch_size),
+        }
+    }
+}
+
+fn tensors(configured: &[TensorConfig], max_batch_size: u32) -> Vec<GraphTensor> {
+    let tensor = |tensor: &TensorConfig| GraphTensor {
+        name: tensor.name.clone(),
+        datatype: tensor.datatype,
+        shape: tensor.graph_shape(max_batch_size),
+    };
+    configured.iter().map(tensor).collect()
 }
 
 /// What a version is made of, once it is loaded.

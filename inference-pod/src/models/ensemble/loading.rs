@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use aiops_model_repository::{LocalVersion, Repository};
 
 use super::Ensemble;
-use crate::configuration::{self, GraphTensor, ModelConfig, TensorConfig};
+use crate::configuration::{self, ModelConfig};
 use crate::metrics::LoadTimes;
 use crate::models::loader::Loader;
 use crate::models::version::{Answering, Graph, ModelVersion, Parts};
@@ -52,10 +52,7 @@ impl Loader {
             name: name.to_owned(),
             version,
             digest: local.digest,
-            graph: Graph {
-                inputs: tensors(&config.inputs, config.max_batch_size),
-                outputs: tensors(&config.outputs, config.max_batch_size),
-            },
+            graph: Graph::of(&config),
             config,
             manifest: local.manifest,
             labels,
@@ -66,14 +63,4 @@ impl Loader {
             answering: Answering::Ensemble(ensemble),
         }))
     }
-}
-
-/// What a graph of the same configuration would have.
-fn tensors(configured: &[TensorConfig], max_batch_size: u32) -> Vec<GraphTensor> {
-    let tensor = |tensor: &TensorConfig| GraphTensor {
-        name: tensor.name.clone(),
-        datatype: tensor.datatype,
-        shape: tensor.graph_shape(max_batch_size),
-    };
-    configured.iter().map(tensor).collect()
 }
